@@ -1,0 +1,49 @@
+// Kernels of roi_pool (csrc/ops/roi_pool.h).
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "common/dtype.h"
+#include "isa/isa.h"
+#include "kernels/roi_align.h"
+
+namespace saccade {
+
+// The cells of a region's bins: rows [rows[2 i], rows[2 i + 1]), columns likewise.
+struct RoiBins {
+  const std::int32_t *rows, *columns;
+  std::int64_t pooled_h, pooled_w, map_w;
+};
+
+template <class T>
+struct RoiPoolFunctions {
+  using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  // One region, channels innermost: out and argmax at [bin * bin_stride + c].
+  void (*forward)(const MapBlock<const T>& map, const RoiBins& bins, std::int64_t channels, T* out,
+                  std::int32_t* argmax, std::int64_t bin_stride);
+  // grad_map[argmax * cell_stride + c] += grad for every bin whose argmax is not -1, bins in order.
+  void (*backward)(const T* grad, const std::int32_t* argmax, std::int64_t bin_stride, std::int64_t bins,
+                   std::int64_t channels, A* grad_map, std::int64_t cell_stride);
+  // The same for planes: grad and argmax at [c * bins + bin], the map at [c * plane_stride + cell].
+  void (*backward_planes)(const T* grad, const std::int32_t* argmax, std::int64_t bins, std::int64_t channels,
+                          A* grad_map, std::int64_t plane_stride);
+};
+
+struct RoiPoolKernels {
+  RoiPoolFunctions<Float16> f16;
+  RoiPoolFunctions<BFloat16> bf16;
+  RoiPoolFunctions<float> f32;
+  RoiPoolFunctions<double> f64;
+
+  template <class T>
+  const RoiPoolFunctions<T>& get() const {
+    if constexpr (std::is_same_v<T, Float16>) return f16;
+    if constexpr (std::is_same_v<T, BFloat16>) return bf16;
+    if constexpr (std::is_same_v<T, float>) return f32;
+    if constexpr (std::is_same_v<T, double>) return f64;
+  }
+};
+SACCADE_KERNELS(RoiPoolKernels, roi_pool_kernels)
+
+}  // namespace saccade

@@ -1,0 +1,27 @@
+"""The command ``saccade``. Each subcommand is a thin layer over a package that can be used without it.
+
+Exit codes: 0 all is well; 1 something was run and disagrees or does not work; 2 the command cannot be carried out as
+typed (a wrong option, a file that is missing, a library that has to be installed).
+"""
+
+from __future__ import annotations
+
+import typer
+
+from saccade.cli.bench import bench
+from saccade.cli.demo import demo
+from saccade.cli.info import info
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="saccade",
+    help="Fast vision kernels: what is installed, how fast it is, and what it does to a real photograph.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(info)
+app.command()(bench)
+app.command()(demo)

@@ -1,0 +1,65 @@
+"""Operators for torch tensors, on the CPU and on CUDA."""
+
+from saccade.ops.box_filter import box_filter, box_sum
+from saccade.ops.box_iou import box_iou, complete_box_iou, distance_box_iou, generalized_box_iou
+from saccade.ops.box_iou_rotated import box_iou_rotated
+from saccade.ops.box_losses import (
+    complete_box_iou_loss,
+    distance_box_iou_loss,
+    generalized_box_iou_loss,
+    sigmoid_focal_loss,
+)
+from saccade.ops.boxes import box_area, box_convert, clip_boxes_to_image, remove_small_boxes
+from saccade.ops.cascade import cascade_detect
+from saccade.ops.feature_pyramid_network import FeaturePyramidNetwork
+from saccade.ops.frozen_batch_norm import FrozenBatchNorm2d
+from saccade.ops.haar_features import haar_features
+from saccade.ops.integral_image import integral_image
+from saccade.ops.masks_to_boxes import masks_to_boxes
+from saccade.ops.multiscale_roi_align import MultiScaleRoIAlign, multiscale_roi_align
+from saccade.ops.nms import batched_nms, nms, nms_padded
+from saccade.ops.nms_rotated import nms_rotated
+from saccade.ops.ps_roi_align import PSRoIAlign, ps_roi_align
+from saccade.ops.ps_roi_pool import PSRoIPool, ps_roi_pool
+from saccade.ops.roi_align import RoIAlign, roi_align
+from saccade.ops.roi_pool import RoIPool, roi_pool
+from saccade.ops.soft_nms import soft_nms
+
+__all__ = [
+    "FeaturePyramidNetwork",
+    "FrozenBatchNorm2d",
+    "MultiScaleRoIAlign",
+    "PSRoIAlign",
+    "PSRoIPool",
+    "RoIAlign",
+    "RoIPool",
+    "batched_nms",
+    "box_area",
+    "box_convert",
+    "box_filter",
+    "box_iou",
+    "box_iou_rotated",
+    "box_sum",
+    "cascade_detect",
+    "clip_boxes_to_image",
+    "complete_box_iou",
+    "complete_box_iou_loss",
+    "distance_box_iou",
+    "distance_box_iou_loss",
+    "generalized_box_iou",
+    "generalized_box_iou_loss",
+    "haar_features",
+    "integral_image",
+    "masks_to_boxes",
+    "multiscale_roi_align",
+    "nms",
+    "nms_padded",
+    "nms_rotated",
+    "ps_roi_align",
+    "ps_roi_pool",
+    "remove_small_boxes",
+    "roi_align",
+    "roi_pool",
+    "sigmoid_focal_loss",
+    "soft_nms",
+]

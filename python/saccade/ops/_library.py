@@ -1,0 +1,65 @@
+"""Loads the compiled operators into torch and calls them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def _load_cpu() -> None:
+    # SACCADE_TORCH_LIBRARY: another build of the operators, e.g. the CUDA kernels for the CPU (tests/cuda_host).
+    path = Path(os.environ.get("SACCADE_TORCH_LIBRARY") or _PACKAGE / "_torch.so")
+    if not path.exists():
+        raise ImportError(
+            f"saccade's torch operators are missing ({path}): this build was made with SACCADE_TORCH=OFF. "
+            "Reinstall with: pip install --force-reinstall saccade"
+        )
+    torch.ops.load_library(str(path))
+
+
+def _load_cuda() -> str:
+    """Load the CUDA operators where they can work; otherwise return the reason why not."""
+    path = _PACKAGE / "_cuda.so"
+    if not path.exists():
+        return "not built (no CUDA compiler or no CUDA build of torch when saccade was installed)"
+    if torch.version.cuda is None:
+        return "torch is a CPU build"
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        return f"failed to load: {error}"
+    return ""
+
+
+_load_cpu()
+cuda_unavailable_reason = _load_cuda()
+
+library = torch.library.Library("saccade", "FRAGMENT")
+_ERRORS: dict[str, type[Exception]] = {"ValueError: ": ValueError, "TypeError: ": TypeError}
+
+
+def call(operator: Callable[..., Any], *args: Any) -> Any:
+    """Call a compiled operator; its errors arrive as the ValueError or TypeError that NumPy callers get too."""
+    if torch.compiler.is_compiling():
+        return operator(*args)
+    try:
+        return operator(*args)
+    except RuntimeError as error:
+        text = str(error)
+        for prefix, kind in _ERRORS.items():
+            if text.startswith(prefix):
+                raise kind(text[len(prefix) :].split("\n")[0]) from None
+        raise
+
+
+def require_tensor(op: str, **arguments: Any) -> None:
+    """Raise TypeError unless every argument is a torch tensor."""
+    for name, value in arguments.items():
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"{op}: {name} must be a torch.Tensor, got {type(value).__name__}")
