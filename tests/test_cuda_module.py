@@ -16,11 +16,11 @@ BOUND = sorted(m for f in ROOT.glob("cuda/bind/*.cpp") for m in re.findall(r'm\.
 
 @pytest.fixture
 def elsewhere(monkeypatch, tmp_path):
-    monkeypatch.setattr(_library, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(_library, "MODULE_FOLDER", tmp_path)
     return tmp_path
 
 
-@pytest.mark.skipif(not (_library._PACKAGE / "_cuda.so").exists(), reason="built without CUDA")
+@pytest.mark.skipif(not (_library.MODULE_FOLDER / "_cuda.so").exists(), reason="built without CUDA")
 @pytest.mark.skipif(torch.version.cuda is None, reason="torch is a CPU build")
 def test_registers_every_operator_without_a_gpu():
     assert _library.cuda_unavailable_reason == ""

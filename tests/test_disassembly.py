@@ -9,13 +9,12 @@ import platform
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-import saccade
+from saccade._native import MODULE_FOLDER
 
-MODULES = sorted(Path(saccade.__file__).parent.glob("_*.so"))
+MODULES = sorted(MODULE_FOLDER.glob("_*.so"))
 WIDE_NAMESPACES = ("7saccade4avx2", "7saccade6avx512")
 # Every VEX or EVEX mnemonic starts with v; verr and verw are old ones that do too.
 WIDE_INSTRUCTION = re.compile(r"^\s+[0-9a-f]+:\s+v(?!err|erw)[a-z0-9]+\s")

@@ -4,14 +4,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import saccade
+from saccade._native import MODULE_FOLDER
 
-PACKAGE = Path(saccade.__file__).parent
-MODULES = sorted(PACKAGE.glob("_*.so"))
+MODULES = sorted(MODULE_FOLDER.glob("_*.so"))
 
 
 def test_modules_are_there():
@@ -30,7 +28,7 @@ def test_no_path_of_the_build_machine(module):
 
 
 def test_no_torch_library_inside():
-    assert [path.name for path in PACKAGE.rglob("lib*.so*")] == []
+    assert [path.name for path in MODULE_FOLDER.rglob("lib*.so*")] == []
 
 
 def run(code, **env):

@@ -8,7 +8,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["numpy_module"]
+__all__ = ["MODULE_FOLDER", "numpy_module"]
 
 
 def _load() -> ModuleType:
@@ -42,3 +42,5 @@ def _load_openmp_of_torch() -> bool:
 
 
 numpy_module = _load()
+# Where all compiled modules lie: beside the Python files, except in an editable install.
+MODULE_FOLDER = Path(str(numpy_module.__file__)).parent

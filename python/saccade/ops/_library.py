@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+from saccade._native import MODULE_FOLDER
 
 
 def _load_cpu() -> None:
     # SACCADE_TORCH_LIBRARY: another build of the operators, e.g. the CUDA kernels for the CPU (tests/cuda_host).
-    path = Path(os.environ.get("SACCADE_TORCH_LIBRARY") or _PACKAGE / "_torch.so")
+    path = Path(os.environ.get("SACCADE_TORCH_LIBRARY") or MODULE_FOLDER / "_torch.so")
     if not path.exists():
         raise ImportError(
             f"saccade's torch operators are missing ({path}): this build was made with SACCADE_TORCH=OFF. "
@@ -25,7 +25,7 @@ def _load_cpu() -> None:
 
 def _load_cuda() -> str:
     """Load the CUDA operators where they can work; otherwise return the reason why not."""
-    path = _PACKAGE / "_cuda.so"
+    path = MODULE_FOLDER / "_cuda.so"
     if not path.exists():
         return "not built (no CUDA compiler or no CUDA build of torch when saccade was installed)"
     if torch.version.cuda is None:
