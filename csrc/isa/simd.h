@@ -64,6 +64,26 @@ template <class V>
 SACCADE_HD V splat(Element<V> x) {
   return x - V{};  // x - 0 keeps x, -0 included (x + 0 would turn -0 into +0)
 }
+// Past the caches, to an address aligned to the register: for outputs larger than they are, whose lines would be read
+// only to be overwritten. Call stream_fence() before another thread may read them.
+template <class V>
+SACCADE_HD void stream(Element<V>* p, V v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64) return _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof(V) == 32) return _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#endif
+#if defined(__SSE2__)
+  if constexpr (sizeof(V) == 16) return _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
+#endif
+  store(p, v);
+}
+SACCADE_HD void stream_fence() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
 // 0, 1, 2, ...
 template <class V>
 SACCADE_HD V iota() {

@@ -44,9 +44,10 @@ struct MapBlock {
 template <class T>
 struct RoiAlignFunctions {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
-  // out[(i * pooled_w + j) * bin_stride + c]. work: column_count * channels elements.
+  // out[(i * pooled_w + j) * bin_stride + c]. work: column_count * channels elements. past_caches: write around the
+  // caches; then out, bin_stride and channels are whole cache lines.
   void (*forward)(const MapBlock<const T>& map, const RoiTaps<A>& roi, std::int64_t pooled_h, std::int64_t pooled_w,
-                  std::int64_t channels, T* out, std::int64_t bin_stride, A* work);
+                  std::int64_t channels, T* out, std::int64_t bin_stride, A* work, bool past_caches);
   // Adds to the rows of the map that lie in the block. work: as above.
   void (*backward)(const MapBlock<A>& map, const RoiTaps<A>& roi, std::int64_t pooled_h, std::int64_t pooled_w,
                    std::int64_t channels, const T* grad, std::int64_t bin_stride, A* work);

@@ -85,6 +85,14 @@ std::vector<RoiTapBlock<A>> plan(const char* op, const std::vector<TensorView>& 
 // sets.
 constexpr std::int64_t kInnerChannels = 256;
 
+// Whether the output may and should be written around the caches: larger than they are, its bins whole cache lines.
+bool past_caches(const TensorView& out) {
+  constexpr std::int64_t kSize = 16 << 20, kLine = 64;
+  const auto element = static_cast<std::int64_t>(dtype_size(out.dtype));
+  return out.numel() * element > kSize && std::min(out.size(1), kInnerChannels) * element % kLine == 0 &&
+         out.size(1) % kInnerChannels * element % kLine == 0 && reinterpret_cast<std::uintptr_t>(out.data) % kLine == 0;
+}
+
 // Channels innermost already: regions read the map and write the output in place.
 template <class T, class A>
 void forward_channels_last(const std::vector<RoiTapBlock<A>>& blocks, const std::vector<TensorView>& maps,
@@ -92,6 +100,7 @@ void forward_channels_last(const std::vector<RoiTapBlock<A>>& blocks, const std:
   const auto kernel = roi_align_kernels().get<T>().forward;
   const std::int64_t channels = out.size(1), bins = params.pooled_h * params.pooled_w, levels = maps.size();
   const std::int64_t columns = max_columns(blocks);
+  const bool around = past_caches(out);
   parallel_for_dynamic(blocks.size(), 1, [&](std::int64_t first, std::int64_t last) {
     Scratch<A> work(columns * std::min(kInnerChannels, channels));
     for (std::int64_t b = first; b < last; ++b) {
@@ -102,7 +111,7 @@ void forward_channels_last(const std::vector<RoiTapBlock<A>>& blocks, const std:
         for (std::size_t i = 0; i < block.region.roi.size(); ++i)
           kernel({image + c, map.size(3) * channels, channels, 0, map.size(2), 0}, block.taps(i), params.pooled_h,
                  params.pooled_w, std::min(kInnerChannels, channels - c),
-                 out.ptr<T>() + block.region.roi[i] * bins * channels + c, channels, work.data());
+                 out.ptr<T>() + block.region.roi[i] * bins * channels + c, channels, work.data(), around);
     }
   });
 }
@@ -118,7 +127,8 @@ void forward_planar(const std::vector<RoiTapBlock<A>>& blocks, const std::vector
     return [&, work = Scratch<A>(columns * kRoiChannels), bins = Scratch<A>(area * kRoiChannels)](
                const MapBlock<const A>& map, const RoiTapBlock<A>& block, std::size_t i, std::int64_t c,
                std::int64_t count) {
-      kernel(map, block.taps(i), params.pooled_h, params.pooled_w, count, bins.data(), kRoiChannels, work.data());
+      kernel(map, block.taps(i), params.pooled_h, params.pooled_w, count, bins.data(), kRoiChannels, work.data(),
+             false);
       unpack(bins.data(), kRoiChannels, count, area, out.ptr<T>() + (block.region.roi[i] * channels + c) * area, area);
     };
   };

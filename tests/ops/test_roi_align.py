@@ -41,6 +41,16 @@ def test_equals_reference(dtype, layout, aligned, sampling_ratio, device):
     assert_close(ours.cpu(), torch.from_numpy(theirs), "reduction")
 
 
+@pytest.mark.native
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [64, 256, 320, 512])
+def test_output_larger_than_the_caches(channels, dtype):
+    x, rois = feature_map(channels, dtype, torch.channels_last), random_rois(14, dtype=dtype)
+    repeats = 1 + (17 << 20) // (14 * 49 * channels * x.element_size())
+    large = ops.roi_align(x, rois.repeat(repeats, 1), 7, 0.5, 2)
+    assert torch.equal(large.reshape(repeats, 14, channels, 7, 7)[-1], ops.roi_align(x, rois, 7, 0.5, 2))
+
+
 @pytest.mark.parametrize("layout", FORMATS)
 @pytest.mark.parametrize("channels", [1, 15, 17, 64, 131])
 @pytest.mark.parametrize("size", [1, 7, 14])
