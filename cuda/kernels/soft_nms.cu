@@ -1,10 +1,11 @@
 // Soft suppression: each round takes the best candidate and lowers the scores of the others.
 //
-// A round needs the result of the one before, so that what counts is its latency. A thread owns every so-manieth
+// A round needs the result of the one before, so that what counts is its latency. A thread owns every k-th
 // candidate; it sweeps over its own, lowers them, closes the gaps that dropped ones leave, and finds its best; shuffles
 // and one barrier make it the block's. Up to kOneBlock boxes are one block's, which goes from round to round by itself.
 // More are shared out to several blocks, and a launch is one round: every block reduces what the blocks of the launch
-// before have found, so that no block waits for another. One block alone is then slower than a launch, some 3 us.
+// before have found, so that no block waits for another. The limit is an estimate: a sweep of 1,024 candidates takes
+// some 400 clocks, so that eight of them take one block about as long as the launch of a round, 2 to 3 us.
 //
 // A score is multiplied by the same factors in the same order as on the CPU, whoever owns it, and the order of
 // candidates is total: results do not depend on how they are shared out.
