@@ -18,24 +18,11 @@ def text_of(folder, pattern):
 
 SCHEMAS = DEFINITION.findall(text_of("csrc/bind_torch", "*.cpp"))
 PUBLIC = [name for name in SCHEMAS if not name.startswith("_")]
-# What is known to be missing. An entry that no longer is fails too: take it out.
-GAPS = {
-    "box_filter": {"guide"},
-    "box_iou_rotated": {"CUDA kernel"},
-    "box_sum": {"benchmark", "guide"},
-    "cascade_detect": {"reference", "benchmark"},
-    "multiscale_roi_align": {"benchmark"},
-    "nms_padded": {"benchmark"},
-    "nms_rotated": {"CUDA kernel", "benchmark"},
-    "ps_roi_pool": {"benchmark"},
-    "soft_nms": {"CUDA kernel", "benchmark"},
-}
 STEMS = sorted(path.stem for path in (ROOT / "csrc/bind_torch").glob("*.cpp"))
 
 
-def assert_complete(name, found):
-    missing = {layer for layer, there in found.items() if not there}
-    assert missing == {layer for layer in GAPS.get(name, ()) if layer in found}
+def assert_complete(found):
+    assert {layer for layer, there in found.items() if not there} == set()
 
 
 def test_schemas_are_found():
@@ -56,8 +43,7 @@ def test_files_of_an_operation(stem):
         )
         if not (ROOT / name).exists()
     }
-    cuda = {f"cuda/kernels/{stem}.h", f"cuda/kernels/{stem}.cu", f"cuda/bind/{stem}.cpp"}
-    assert missing == (cuda if "CUDA kernel" in GAPS.get(stem, ()) else set())
+    assert missing == set()
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -68,7 +54,7 @@ def test_registrations(name):
         "CUDA kernel": f'm.impl("{name}"' in text_of("cuda/bind", "*.cpp"),
         "fake kernel": f'register_fake("saccade::{name}")' in python,
     }
-    assert_complete(name, found)
+    assert_complete(found)
 
 
 @pytest.mark.parametrize("name", [name for name in SCHEMAS if name.endswith("_backward")])
@@ -94,7 +80,7 @@ def test_layers_above(name):
         "benchmark": word.search(text_of("benchmarks/cases", "*.py")),
         "guide": f"`{name}" in text_of("docs", "*.md"),
     }
-    assert_complete(name, found)
+    assert_complete(found)
 
 
 @pytest.mark.parametrize("module", [ops, classic], ids=["ops", "classic"])

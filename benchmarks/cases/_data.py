@@ -24,6 +24,14 @@ def clustered_boxes(count: int, seed: int = 0) -> tuple[Floats, Floats]:
     return boxes.astype(np.float32), scores.astype(np.float32)
 
 
+def rotated_boxes(count: int) -> tuple[Floats, Floats]:
+    """The same boxes turned by any angle, as centre, sides and degrees, and their scores."""
+    corners, scores = clustered_boxes(count)
+    angle = np.random.default_rng(2).uniform(-90, 90, (count, 1)).astype(np.float32)
+    boxes = np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2], angle], 1)
+    return boxes, scores
+
+
 def uniform_boxes(count: int, seed: int = 0) -> tuple[Floats, Floats]:
     """Boxes anywhere, nearly all of which survive suppression, and their scores."""
     rng = np.random.default_rng(seed)
@@ -46,6 +54,15 @@ def rois(count: int, map_height: int = 200, map_width: int = 272, scale: int = 4
     half = 0.5 * np.exp(rng.uniform(3.4, 5.5, (count, 2)))
     corners = np.concatenate([centre - half, centre + half], 1).clip(0, np.tile(size, 2))
     return np.concatenate([np.zeros((count, 1)), corners], 1).astype(np.float32)
+
+
+PYRAMID = (4, 8, 16, 32)
+
+
+def pyramid(channels: int = 256, height: int = 800, width: int = 1088) -> list[Floats]:
+    """The maps of a feature pyramid, ``(1, channels, height / s, width / s)`` for each ``s`` of `PYRAMID`."""
+    rng = np.random.default_rng(0)
+    return [rng.random((1, channels, height // s, width // s), np.float32) for s in PYRAMID]
 
 
 @functools.cache

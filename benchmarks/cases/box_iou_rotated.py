@@ -1,15 +1,14 @@
-"""Overlap of rotated boxes, beside torchvision's."""
+"""Overlap and suppression of rotated boxes, beside torchvision's overlaps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-
-import numpy as np
+from typing import Any
 
 from saccade.benchmarking import Case, Work, close, reference
 
-from . import _data
+from . import _data, _greedy
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -20,6 +19,12 @@ def cases(quick: bool) -> Iterator[Case]:
             size=f"{count:,} × {count:,} clustered",
             prepare=partial(_box_iou_rotated, count),
         )
+        yield Case(
+            name=f"nms_rotated/{count}-iou0.5",
+            operation="nms_rotated",
+            size=f"{count:,} clustered, IoU 0.5",
+            prepare=partial(_nms_rotated, count),
+        )
 
 
 def _box_iou_rotated(count: int) -> Work:
@@ -27,13 +32,28 @@ def _box_iou_rotated(count: int) -> Work:
 
     from saccade import ops
 
-    corners = torch.from_numpy(_data.clustered_boxes(count)[0])
-    angle = torch.from_numpy(np.random.default_rng(2).uniform(-90, 90, (count, 1)).astype(np.float32))
-    boxes = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2], angle], 1)
+    boxes = torch.from_numpy(_data.rotated_boxes(count)[0])
     return Work(
         ours=lambda: ops.box_iou_rotated(boxes, boxes),
         references={
             "torchvision": reference("torchvision.ops", lambda tv: lambda: tv.box_iou(boxes, boxes, fmt="cxcywhr"))
         },
         verify=close(atol=1e-4),
+    )
+
+
+def _nms_rotated(count: int) -> Work:
+    import torch
+
+    from saccade import ops
+
+    boxes, scores = map(torch.from_numpy, _data.rotated_boxes(count))
+
+    def suppress(tv: Any) -> torch.Tensor:
+        overlaps = tv.box_iou(boxes, boxes, fmt="cxcywhr")
+        return torch.from_numpy(_greedy.nms_of_overlaps(overlaps.numpy(), scores.numpy(), 0.5))
+
+    return Work(
+        ours=lambda: ops.nms_rotated(boxes, scores, 0.5),
+        references={"torchvision": reference("torchvision.ops", lambda tv: lambda: suppress(tv))},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,27 +26,43 @@ def cases(quick: bool) -> Iterator[Case]:
                 bar=4.0,
                 prepare=partial(_detect, cascade, width, height),
             )
+    yield Case(
+        name="cascade_detect/frontalface_alt2-512x512",
+        operation="cascade_detect",
+        size="frontalface_alt2, 512×512 tensor",
+        threads=(1, 2),
+        prepare=partial(_detect, "frontalface_alt2", 512, 512, tensor=True),
+    )
 
 
-def _detect(cascade: str, width: int, height: int) -> Work:
+def _detect(cascade: str, width: int, height: int, tensor: bool = False) -> Work:
     import cv2
 
     from saccade.classic import CascadeClassifier
 
     path = str(Path(cv2.data.haarcascades) / f"haarcascade_{cascade}.xml")
     image = _data.astronaut(width, height)
-    ours, theirs = CascadeClassifier.load(path), cv2.CascadeClassifier(path)
+    classifier, theirs = CascadeClassifier.load(path), cv2.CascadeClassifier(path)
+    ours = _on_tensors(classifier, image) if tensor else partial(classifier.detect, image)
 
     def verify(_ours: Any, _theirs: Any) -> Difference:
         """The raw windows, of which there are more than of groups; neither has OpenCV's order."""
-        raw, cv2_raw = ours.detect(image, min_neighbors=0), theirs.detectMultiScale(image, minNeighbors=0)
+        raw, cv2_raw = ours(min_neighbors=0), theirs.detectMultiScale(image, minNeighbors=0)
         return exact(_sorted(raw), _sorted(cv2_raw))
 
     return Work(
-        ours=lambda: ours.detect(image),
+        ours=ours,
         references={"cv2": reference("cv2", lambda _: lambda: theirs.detectMultiScale(image))},
         verify=verify,
     )
+
+
+def _on_tensors(classifier: Any, image: Any) -> Callable[..., Any]:
+    import torch
+
+    from saccade import ops
+
+    return partial(ops.cascade_detect, torch.from_numpy(image.copy()), classifier)
 
 
 def _sorted(boxes: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 from saccade.benchmarking import Case, Work, close, reference
 
-from . import _data
+from . import _data, _greedy
+from .nms import same_lowered_scores
 
 _DEVICE = "cuda"
 
@@ -20,6 +21,11 @@ def _case(name: str, size: str, prepare: Callable[[], Work]) -> Case:
 def cases(quick: bool) -> Iterator[Case]:
     for count in (5000,) if quick else (1000, 5000, 20000, 100000):
         yield _case(f"nms/clustered-{count}", f"{count:,} clustered, IoU 0.5", partial(_nms, count))
+    for count in (1000,) if quick else (1000, 20000):
+        yield _case(f"soft_nms/clustered-{count}", f"{count:,} clustered, gaussian", partial(_soft_nms, count))
+    for count in (1000,) if quick else (1000, 5000):
+        yield _case(f"nms_rotated/{count}", f"{count:,} clustered, IoU 0.5", partial(_nms_rotated, count))
+    yield _case("box_iou_rotated/1000", "1,000², float32", partial(_box_iou_rotated, 1000))
     side = 1024 if quick else 8192
     yield _case(f"box_iou/{side}", f"{side:,}², float32", partial(_box_iou, side, "box_iou"))
     yield _case(f"complete_box_iou/{side}", f"{side:,}², float32", partial(_box_iou, side, "complete_box_iou"))
@@ -48,6 +54,53 @@ def _nms(count: int) -> Work:
     return Work(
         ours=lambda: ops.nms(boxes, scores, 0.5),
         references={"torchvision": reference("torchvision.ops", lambda tv: lambda: tv.nms(boxes, scores, 0.5))},
+    )
+
+
+def _soft_nms(count: int) -> Work:
+    import torch
+
+    from saccade import ops
+
+    arrays = _data.clustered_boxes(count)
+    boxes, scores = (torch.from_numpy(array).to(_DEVICE) for array in arrays)
+    return Work(
+        ours=lambda: ops.soft_nms(boxes, scores, sigma=0.5, score_threshold=0.05),
+        references={"numpy": lambda: _greedy.soft_nms(*arrays, 0.5, 0.05)},
+        verify=same_lowered_scores,
+    )
+
+
+def _nms_rotated(count: int) -> Work:
+    import torch
+
+    from saccade import ops
+
+    boxes, scores = (torch.from_numpy(array).to(_DEVICE) for array in _data.rotated_boxes(count))
+
+    def suppress(tv: Any) -> torch.Tensor:
+        overlaps = tv.box_iou(boxes, boxes, fmt="cxcywhr")
+        return torch.from_numpy(_greedy.nms_of_overlaps(overlaps.cpu().numpy(), scores.cpu().numpy(), 0.5))
+
+    return Work(
+        ours=lambda: ops.nms_rotated(boxes, scores, 0.5),
+        references={"torchvision": reference("torchvision.ops", lambda tv: lambda: suppress(tv))},
+    )
+
+
+def _box_iou_rotated(count: int) -> Work:
+    import torch
+
+    from saccade import ops
+
+    boxes = torch.from_numpy(_data.rotated_boxes(count)[0]).to(_DEVICE)
+    return Work(
+        ours=lambda: ops.box_iou_rotated(boxes, boxes),
+        references={
+            "torchvision": reference("torchvision.ops", lambda tv: lambda: tv.box_iou(boxes, boxes, fmt="cxcywhr"))
+        },
+        verify=close(atol=1e-4),
+        bytes=4 * count * count,
     )
 
 

@@ -1,4 +1,4 @@
-"""Integral images and the mean filter, beside OpenCV's."""
+"""Integral images and the mean filter, beside OpenCV's; sums over boxes, beside NumPy's."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ def cases(quick: bool) -> Iterator[Case]:
                 threads=(1, 2),
                 prepare=partial(_filter, size, width, height),
             )
+    for count in (100_000,) if quick else (1000, 100_000):
+        yield Case(
+            name=f"box_sum/{count}-1920x1080",
+            operation="box_sum",
+            size=f"{count:,} boxes of 1920×1080",
+            threads=(1, 2),
+            prepare=partial(_box_sum, count),
+        )
 
 
 def _integral(output: str, width: int, height: int) -> Work:
@@ -68,4 +76,22 @@ def _filter(size: int, width: int, height: int) -> Work:
         references={"cv2.blur": reference("cv2", lambda cv2: lambda: cv2.blur(image, (size, size)))},
         verify=close(atol=1),
         bytes=2 * width * height,
+    )
+
+
+def _box_sum(count: int) -> Work:
+    import numpy as np
+    import torch
+
+    from saccade import ops
+
+    sums = ops.integral_image(torch.from_numpy(_data.astronaut(1920, 1080).copy()))
+    boxes = torch.from_numpy(_data.uniform_boxes(count)[0]).long()
+    boxes[:, 0::2].clamp_(0, 1920)
+    boxes[:, 1::2].clamp_(0, 1080)
+    table, (x1, y1, x2, y2) = sums.numpy(), np.ascontiguousarray(boxes.numpy().T)
+    return Work(
+        ours=lambda: ops.box_sum(sums, boxes),
+        references={"numpy": lambda: table[y2, x2] - table[y1, x2] - table[y2, x1] + table[y1, x1]},
+        bytes=(32 + 16 + 4) * count,
     )

@@ -31,10 +31,19 @@ def cases(quick: bool) -> Iterator[Case]:
         yield _case("roi_pool", layout, 7, (), "backward", 15.0)
         for ratio in (2,) if quick else (2, -1):
             yield _case("ps_roi_align", layout, 7, (ratio,), "forward", 15.0)
+        for direction in ("forward", "backward"):
+            yield _case("ps_roi_pool", layout, 7, (), direction, None)
+        yield Case(
+            name=f"multiscale_roi_align/forward-{layout}-7x7-2",
+            operation="multiscale_roi_align",
+            size=f"4 levels, 7×7, 2 samples, {layout}",
+            threads=(1, 2),
+            prepare=partial(_multiscale, layout),
+        )
 
 
 def _case(
-    name: str, layout: str, size: int, more: tuple[int, ...], direction: str, bar: float | dict[int, float]
+    name: str, layout: str, size: int, more: tuple[int, ...], direction: str, bar: float | dict[int, float] | None
 ) -> Case:
     samples = {(): "", (2,): ", 2 samples", (-1,): ", adaptive"}[more]
     suffix = {(): "", (2,): "-2", (-1,): "-adaptive"}[more]
@@ -61,6 +70,9 @@ def _work(name: str, layout: str, size: int, more: tuple[int, ...], direction: s
     if layout == "channels_last":
         feature = feature.contiguous(memory_format=torch.channels_last)
     rois = torch.from_numpy(_data.rois(COUNT))
+    if name == "ps_roi_pool" and direction == "backward":
+        # torchvision's gradient also reaches the last row and column, which its forward leaves out.
+        rois[:, 1:] = rois[:, 1:].minimum(torch.tensor([270.0, 198.0] * 2) / SCALE)
 
     def call(module: Any) -> Callable[[], torch.Tensor]:
         operation = getattr(module, name)
@@ -79,4 +91,28 @@ def _work(name: str, layout: str, size: int, more: tuple[int, ...], direction: s
         references={"torchvision": reference("torchvision.ops", call)},
         verify=close(atol=1e-5, rtol=1e-5),
         bytes=4 * (feature.numel() + outputs),
+    )
+
+
+def _multiscale(layout: str) -> Work:
+    import torch
+
+    from saccade import ops
+
+    features = [torch.from_numpy(level) for level in _data.pyramid()]
+    if layout == "channels_last":
+        features = [level.contiguous(memory_format=torch.channels_last) for level in features]
+    boxes = torch.from_numpy(_data.rois(COUNT))[:, 1:].contiguous()
+    scales, image = [1 / s for s in _data.PYRAMID], (800, 1088)
+
+    def pooled(tv: Any) -> Callable[[], torch.Tensor]:
+        names = [str(i) for i in range(len(features))]
+        module, maps = tv.MultiScaleRoIAlign(names, 7, 2), dict(zip(names, features, strict=True))
+        return lambda: module(maps, [boxes], [image])
+
+    return Work(
+        ours=lambda: ops.multiscale_roi_align(features, [boxes], 7, scales, 2),
+        references={"torchvision": reference("torchvision.ops", pooled)},
+        verify=close(atol=1e-5, rtol=1e-5),
+        bytes=4 * (sum(level.numel() for level in features) + COUNT * 256 * 7**2),
     )

@@ -39,21 +39,14 @@ struct BestLanes {
   }
 };
 
-template <class T>
-struct Taken {
-  Vec<T> x1, y1, x2, y2, area;
-};
-
 // The scores after the taken box has decayed them, and which of them it drops outright.
 template <SoftNmsMethod kMethod, class T>
-SACCADE_HD Vec<T> decay(const SoftNmsProblem<T>& problem, const Taken<T>& taken, std::int64_t i, Vec<T> score,
-                        Mask<Vec<T>>& dropped) {
+SACCADE_HD Vec<T> decay(const SoftNmsProblem<T>& problem, const SoftNmsTaken<Vec<T>>& taken, std::int64_t i,
+                        Vec<T> score, Mask<Vec<T>>& dropped) {
   using V = Vec<T>;
   const V zero{};
-  const V x1 = load<V>(problem.x1 + i), y1 = load<V>(problem.y1 + i);
-  const V x2 = load<V>(problem.x2 + i), y2 = load<V>(problem.y2 + i);
-  const V w = max(min(x2, taken.x2) - max(x1, taken.x1), zero), h = max(min(y2, taken.y2) - max(y1, taken.y1), zero);
-  const V iou = w * h / (taken.area + (x2 - x1) * (y2 - y1) - w * h);
+  const V iou = soft_nms_iou(taken, load<V>(problem.x1 + i), load<V>(problem.y1 + i), load<V>(problem.x2 + i),
+                             load<V>(problem.y2 + i));
   if constexpr (kMethod == SoftNmsMethod::kGaussian) {
     const Mask<V> overlaps = iou > zero;
     if (!any(overlaps)) return score;
@@ -73,8 +66,8 @@ std::int64_t sweep(const SoftNmsProblem<T>& problem, std::int64_t count, std::in
   using V = Vec<T>;
   using I = Mask<V>;
   const T* box = problem.boxes + (taken_index < 0 ? 0 : 4 * taken_index);
-  const Taken<T> taken = {splat<V>(box[0]), splat<V>(box[1]), splat<V>(box[2]), splat<V>(box[3]),
-                          splat<V>((box[2] - box[0]) * (box[3] - box[1]))};
+  const SoftNmsTaken<V> taken = {splat<V>(box[0]), splat<V>(box[1]), splat<V>(box[2]), splat<V>(box[3]),
+                                 splat<V>((box[2] - box[0]) * (box[3] - box[1]))};
   const I removed = I{} + static_cast<Element<I>>(taken_index);
   BestLanes<T> lanes;
   std::int64_t left = 0;

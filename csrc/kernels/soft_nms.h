@@ -4,10 +4,9 @@
 #include <cstdint>
 
 #include "isa/isa.h"
+#include "math/soft_nms.h"
 
 namespace saccade {
-
-enum class SoftNmsMethod : int { kNaive = 0, kLinear = 1, kGaussian = 2 };
 
 // Index of a box, as wide as its coordinates: registers of both have the same lanes.
 template <class T>

@@ -76,13 +76,25 @@ SACCADE_HD R convert_to(A a) {
   }
 }
 
-// One number in the type of a vector's elements, or of the scalar itself.
+// The type of a vector's elements, or of the scalar itself.
+template <class V>
+auto element_of() {
+  if constexpr (std::is_arithmetic_v<V>) {
+    return V{};
+  } else {
+    return V{}[0];
+  }
+}
+template <class V>
+using ElementOf = std::remove_cvref_t<decltype(element_of<V>())>;
+
+// One number in every element.
 template <class V, class T>
 SACCADE_HD V constant(T value) {
   if constexpr (std::is_arithmetic_v<V>) {
     return static_cast<V>(value);
   } else {
-    return static_cast<std::remove_cv_t<std::remove_reference_t<decltype(V{}[0])>>>(value) - V{};
+    return static_cast<ElementOf<V>>(value) - V{};
   }
 }
 

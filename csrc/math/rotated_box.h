@@ -12,7 +12,6 @@
 
 #include <cmath>
 #include <limits>
-#include <type_traits>
 
 #include "common/macros.h"
 #include "math/box_iou.h"
@@ -27,18 +26,6 @@ struct RotatedBox {
 };
 
 constexpr double kNoRotatedArea = 1e-14;
-
-// The type of a vector's elements, or of the scalar itself.
-template <class V>
-auto rotated_element() {
-  if constexpr (std::is_arithmetic_v<V>) {
-    return V{};
-  } else {
-    return V{}[0];
-  }
-}
-template <class V>
-using RotatedElement = std::remove_cvref_t<decltype(rotated_element<V>())>;
 
 template <class T>
 SACCADE_HD RotatedBox<T> rotated_box(T cx, T cy, T width, T height, T angle) {
@@ -90,7 +77,7 @@ SACCADE_HD V rotated_iou(const RotatedBox<V>& p, const RotatedBox<V>& q) {
             rotated_side(x - ux - vx, y - uy - vy, y + uy - vy, u_slope, a, b) +
             rotated_side(x + ux - vx, y + uy - vy, y + uy + vy, v_slope, a, b);
   // What rounding leaves of boxes that only touch would suppress at a threshold of 0.
-  using T = RotatedElement<V>;
+  using T = ElementOf<V>;
   const V rounding = (p.area + q.area) * (4 * std::numeric_limits<T>::epsilon());
   inter = inter > rounding ? lesser(inter, lesser(p.area, q.area)) : V{};
   // Clamping loses NaN; anything that is not finite comes back through differences that are otherwise zero.

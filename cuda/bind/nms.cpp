@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/dispatch.h"
+#include "cuda/bind/suppression.h"
 #include "cuda/common/torch.h"
 #include "math/half.h"
 #include "ops/nms.h"
@@ -10,18 +11,6 @@
 
 namespace saccade::cuda {
 namespace {
-
-// Rows in descending order of score, as csrc/ops/suppression.h has it.
-Tensor score_order(const Tensor& scores, cudaStream_t stream) {
-  const bool is_double = scores.scalar_type() == ScalarType::Double;
-  const Tensor keys = empty({scores.size(0)}, scores, is_double ? ScalarType::Double : ScalarType::Float);
-  if (is_double) {
-    launch_nms_keys(view(scores), view(keys).ptr<double>(), stream);
-  } else {
-    launch_nms_keys(view(scores), view(keys).ptr<float>(), stream);
-  }
-  return std::get<1>(stable_sort(keys, 0, true));
-}
 
 // Writes the numbers of the boxes kept into `keep` (at most its length of them); returns a tensor whose first int64 is
 // how many.

@@ -14,13 +14,11 @@
 #include "common/dispatch.h"
 #include "cuda/common/launch.cuh"
 #include "cuda/kernels/nms.h"
+#include "cuda/kernels/suppression.cuh"
 #include "math/half.h"
 
 namespace saccade::cuda {
 namespace {
-
-constexpr int kWarp = 32, kWords = kNmsTile / kWarp;
-constexpr unsigned kAllLanes = 0xffffffffu;
 
 template <class T, class A>
 __global__ void __launch_bounds__(kNmsTile) nms_keys_kernel(const __grid_constant__ TensorView scores, A* keys) {
@@ -77,34 +75,11 @@ struct NmsShared {
   Pack<A, 4> box[kNmsTile];
   A area[kNmsTile];
   std::conditional_t<std::is_same_v<L, NoLabel>, char, L> label[kNmsTile];
-  unsigned suppressed[kNmsTile][kWords];  // by box i of the tile: bit j of word w is box 32 * w + j
-  unsigned alive[kWords], kept[kWords];
-  int kept_box[kNmsTile], kept_count;
+  NmsTile tile;
 };
 
 template <class L>
 constexpr bool kHasLabels = !std::is_same_v<L, NoLabel>;
-
-// By one warp: the kept boxes of the tile, from one to the next; lane w < kWords has word w of those not yet visited.
-template <class A, class L>
-__device__ void settle_tile(NmsShared<A, L>& shared, int lane) {
-  unsigned left = lane < kWords ? shared.alive[lane] : 0, kept = 0;
-  int count = 0;
-  for (unsigned words = __ballot_sync(kAllLanes, left != 0); words != 0; words = __ballot_sync(kAllLanes, left != 0)) {
-    const int word = __ffs(static_cast<int>(words)) - 1;
-    const int bit = __ffs(static_cast<int>(__shfl_sync(kAllLanes, left, word))) - 1;
-    const int i = word * kWarp + bit;
-    if (lane == word) {
-      kept |= 1u << bit;
-      left &= ~(1u << bit);
-      shared.kept_box[count] = i;
-    }
-    if (lane < kWords) left &= ~shared.suppressed[i][lane];
-    ++count;
-  }
-  if (lane < kWords) shared.kept[lane] = kept;
-  if (lane == 0) shared.kept_count = count;
-}
 
 template <class A, class L>
 __global__ void __launch_bounds__(kNmsTile)
@@ -112,7 +87,8 @@ __global__ void __launch_bounds__(kNmsTile)
                     std::int64_t* keep, std::int64_t* totals) {
   using Shared = NmsShared<A, L>;
   SACCADE_SHARED(Shared, shared);
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
+  NmsTile& choice = shared.tile;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kNmsWarp, warp = thread / kNmsWarp;
   const std::int64_t before = totals[tile], first = tile * kNmsTile;
   if (before >= max_output) {
     if (blockIdx.x == 0 && thread == 0) totals[tile + 1] = before;
@@ -125,41 +101,35 @@ __global__ void __launch_bounds__(kNmsTile)
     shared.area[thread] = area_of(shared.box[thread]);
     if constexpr (kHasLabels<L>) shared.label[thread] = labels[first + thread];
   }
-  const unsigned word = __ballot_sync(kAllLanes, alive);
-  if (lane == 0) shared.alive[warp] = word;
+  const unsigned word = __ballot_sync(0xffffffffu, alive);
+  if (lane == 0) choice.alive[warp] = word;
   __syncthreads();
   if (alive) {
     const Pack<A, 4> mine = shared.box[thread];
     const A area = shared.area[thread];
-    for (int w = 0; w < kWords; ++w) {
+    for (int w = 0; w < kNmsWords; ++w) {
       unsigned bits = 0;
-      const int end = size < (w + 1) * kWarp ? size : (w + 1) * kWarp;
-      for (int j = thread + 1 > w * kWarp ? thread + 1 : w * kWarp; j < end; ++j) {
+      const int end = size < (w + 1) * kNmsWarp ? size : (w + 1) * kNmsWarp;
+      for (int j = thread + 1 > w * kNmsWarp ? thread + 1 : w * kNmsWarp; j < end; ++j) {
         if constexpr (kHasLabels<L>)
           if (!(shared.label[thread] == shared.label[j])) continue;
-        if (suppresses(mine, area, shared.box[j], shared.area[j], threshold)) bits |= 1u << (j % kWarp);
+        if (suppresses(mine, area, shared.box[j], shared.area[j], threshold)) bits |= 1u << (j % kNmsWarp);
       }
-      shared.suppressed[thread][w] = bits;
+      choice.suppressed[thread][w] = bits;
     }
   }
   __syncthreads();
-  if (warp == 0) settle_tile(shared, lane);
+  if (warp == 0) settle_tile(choice, lane);
   __syncthreads();
 
-  if (blockIdx.x == 0) {
-    std::int64_t rank = before + __popc(shared.kept[warp] & ((1u << lane) - 1));
-    for (int w = 0; w < warp; ++w) rank += __popc(shared.kept[w]);
-    if ((shared.kept[warp] >> lane & 1u) != 0 && rank < max_output) keep[rank] = sorted.order[first + thread];
-    const std::int64_t after = before + shared.kept_count;
-    if (thread == 0) totals[tile + 1] = after < max_output ? after : max_output;
-  }
+  if (blockIdx.x == 0) append_kept(choice, sorted.order + first, before, max_output, keep, totals + tile + 1);
 
   const std::int64_t i = first + kNmsTile + thread_index();
   if (i >= sorted.count || sorted.removed[i] != 0) return;
   const Pack<A, 4> mine = sorted.box[i];
   const A area = area_of(mine);
-  for (int k = 0; k < shared.kept_count; ++k) {
-    const int j = shared.kept_box[k];
+  for (int k = 0; k < choice.kept_count; ++k) {
+    const int j = choice.kept_box[k];
     if constexpr (kHasLabels<L>)
       if (!(shared.label[j] == labels[i])) continue;
     if (!suppresses(shared.box[j], shared.area[j], mine, area, threshold)) continue;

@@ -15,6 +15,7 @@ from skimage import data
 from saccade import ops
 from saccade.classic import CascadeClassifier
 from saccade.ops.cascade import _model
+from saccade.reference.cascade import cascade_detect as reference_cascade_detect
 from tests.util.cascades import random_cascade
 
 CASCADES = Path(cv2.data.haarcascades)
@@ -67,6 +68,24 @@ def test_random_cascades(kind, nodes, device):
         for name in ("astronaut", "noise"):
             found += assert_equals_detect(CascadeClassifier.load(xml), image(name), device, scale_factor=1.3)
     assert found > 300
+
+
+@pytest.mark.parametrize("min_neighbors", [0, 1, 3])
+@pytest.mark.parametrize("kind", ["HAAR", "LBP"])
+def test_equals_reference(kind, min_neighbors, device):
+    classifier = CascadeClassifier.load(random_cascade(4, kind, 12, 10, stages=4, trees=3, nodes=2))
+    img = image("astronaut")[30:100, 10:90]
+    expected = reference_cascade_detect(img, classifier, 1.4, min_neighbors)
+    found = ops.cascade_detect(
+        torch.from_numpy(img).to(device),
+        classifier,
+        scale_factor=1.4,
+        min_neighbors=min_neighbors,
+        return_scores=True,
+    )
+    assert len(expected[0]) > 3
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours.cpu().numpy(), theirs, strict=True)
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 4, 8])

@@ -11,12 +11,6 @@ from tests.ops.test_box_iou_rotated import FLOATS, random_boxes
 from tests.util import strategies
 
 
-@pytest.fixture
-def device():
-    """There are no CUDA kernels of this operator yet."""
-    return "cpu"
-
-
 def random_scores(n, dtype=torch.float64):
     return torch.rand(n, generator=torch.Generator().manual_seed(n), dtype=torch.float64).to(dtype)
 
@@ -40,14 +34,29 @@ def test_dtypes(dtype, device):
 
 @pytest.mark.parametrize("angle", [0.0, 180.0, -360.0])
 def test_upright_boxes_are_those_of_nms(angle, device):
-    boxes = random_boxes(200, 2, torch.float64).round()
+    boxes = random_boxes(600, 2, torch.float64).round()
     boxes[:, 2:4] = boxes[:, 2:4].clamp(min=1) * 2  # corners are integers: both compute exact areas
     boxes[:, 4] = 0
     corners = torch.cat([boxes[:, :2] - boxes[:, 2:4] / 2, boxes[:, :2] + boxes[:, 2:4] / 2], 1)
-    scores = (random_scores(200) * 10).round()
+    scores = (random_scores(600) * 10).round()
     expected = ops.nms(corners, scores, 0.41)
     boxes[:, 4] = angle
     assert torch.equal(ops.nms_rotated(boxes.to(device), scores.to(device), 0.41).cpu(), expected)
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 0.1, 0.6])
+@pytest.mark.parametrize("n", [255, 256, 257, 700])
+def test_many_boxes(n, threshold, device):
+    boxes, scores = random_boxes(n, 5), random_scores(n, torch.float32)
+    boxes[:, :2] *= 8  # most are far from each other
+    suppresses = ops.box_iou_rotated(boxes, boxes).double().numpy() > threshold
+    expected = []
+    for i in scores.argsort(descending=True, stable=True).tolist():
+        if not suppresses[expected, i].any():
+            expected.append(i)
+    for max_output in (None, len(expected) // 2 + 1):
+        keep = ops.nms_rotated(boxes.to(device), scores.to(device), threshold, max_output)
+        assert keep.tolist() == expected[:max_output]
 
 
 def test_max_output_nan_and_threshold_are_as_in_nms(device):

@@ -14,12 +14,6 @@ FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 METHODS = ["gaussian", "linear", "naive"]
 
 
-@pytest.fixture
-def device():
-    """There are no CUDA kernels of this operator yet."""
-    return "cpu"
-
-
 def random_boxes(n, seed=0, dtype=torch.float32):
     """Overlapping boxes on a coarse grid, scores with ties."""
     generator = torch.Generator().manual_seed(seed)
@@ -53,6 +47,43 @@ def test_dtypes(method, dtype, device):
     assert sorted(keep.tolist()) == sorted(expected_keep.tolist())
     by_index = dict(zip(expected_keep.tolist(), expected.tolist(), strict=True))
     assert_close(kept.cpu(), torch.tensor([by_index[i] for i in keep.tolist()], dtype=torch.float64), "elementwise")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", [1500, 8192, 8193])
+def test_many_boxes_few_of_which_have_a_score(n, method, device):
+    # The number decides how candidates are shared out; all but 80 leave at once, others later.
+    boxes, scores = random_boxes(n, 4, torch.float64)
+    live = torch.randperm(n, generator=torch.Generator().manual_seed(n))[:80]
+    scores *= 0.1
+    scores[live] = 0.3 + 0.7 * torch.linspace(1, 0, 80, dtype=torch.float64) ** 2
+    keep, kept = ops.soft_nms(boxes.to(device), scores.to(device), 0.3, 0.4, 0.2, method)
+    expected_keep, expected = reference_soft_nms(boxes.numpy(), scores.numpy(), 0.3, 0.4, 0.2, method)
+    assert 20 < len(expected_keep) < 80
+    assert keep.tolist() == expected_keep.tolist()
+    assert_close(kept.cpu(), torch.from_numpy(expected), "elementwise")
+
+
+@pytest.mark.parametrize("n", [63, 64, 65, 192, 1000])
+def test_as_many_rounds_as_boxes(n, device):
+    corners = 2.0 * torch.arange(n)[:, None]
+    boxes = torch.cat([corners, corners, corners + 1, corners + 1], 1)
+    scores = (torch.rand(n, generator=torch.Generator().manual_seed(n)) * 100).round() / 100
+    keep, kept = ops.soft_nms(boxes.to(device), scores.to(device), score_threshold=-1.0)
+    expected = scores.sort(descending=True, stable=True)
+    assert torch.equal(keep.cpu(), expected.indices)
+    assert torch.equal(kept.cpu(), expected.values)
+
+
+def test_layouts(device):
+    boxes, scores = (t.to(device) for t in random_boxes(70, 5))
+    expected = ops.soft_nms(boxes, scores)
+    for other_boxes, other_scores in (
+        (boxes.t().contiguous().t(), torch.stack([scores, scores], 1)[:, 1]),
+        (boxes.repeat_interleave(2, 0)[::2], scores.repeat_interleave(3)[::3]),
+    ):
+        for actual, right in zip(ops.soft_nms(other_boxes, other_scores), expected, strict=True):
+            assert torch.equal(actual, right)
 
 
 def test_naive_is_nms(device):

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade.reference.group_rectangles import groups_of
+
+if TYPE_CHECKING:
+    from saccade.classic import CascadeClassifier
+
 Arrays = dict[str, NDArray[Any]]
 Int = NDArray[np.int64]
+
+
+def cascade_detect(
+    image: NDArray[np.uint8], cascade: CascadeClassifier, scale_factor: float = 1.1, min_neighbors: int = 3
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Boxes ``x, y, w, h`` of objects of any size, within a grey image, and their scores."""
+    arrays = cascade._impl.arrays()
+    boxes, scores = detect_raw(cascade.feature_type == "HAAR", *cascade.window_size, arrays, image, scale_factor)
+    if min_neighbors > 0:
+        groups = groups_of(boxes, min_neighbors)
+        boxes = np.array([mean for mean, _ in groups], np.int32).reshape(-1, 4)
+        scores = np.array([scores[members].max() for _, members in groups], np.float64)
+    first = np.maximum(boxes[:, :2], 0)
+    last = np.minimum(boxes[:, :2] + boxes[:, 2:], [image.shape[1], image.shape[0]])
+    inside = (last > first).all(1)
+    return np.hstack([first, last - first]).astype(np.int32)[inside], scores[inside]
 
 
 def detect_raw(

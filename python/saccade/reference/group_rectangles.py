@@ -12,6 +12,17 @@ def group_rectangles(
     """Means of the groups of more than ``min_neighbors`` similar boxes, and the numbers of their members."""
     if min_neighbors <= 0:
         return boxes, np.ones(len(boxes), np.int32)
+    kept = groups_of(boxes, min_neighbors, eps)
+    return (
+        np.array([mean for mean, _ in kept], np.int32).reshape(-1, 4),
+        np.array([len(members) for _, members in kept], np.int32),
+    )
+
+
+def groups_of(
+    boxes: NDArray[np.int32], min_neighbors: int, eps: float = 0.2
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The mean of each of these groups, and which boxes are its members."""
     label = list(range(len(boxes)))
     for i in range(len(boxes)):
         for j in range(i):
@@ -20,15 +31,12 @@ def group_rectangles(
                 label = [min(merged) if k in merged else k for k in label]
     groups = []
     for group in sorted(set(label)):
-        members = boxes[[k == group for k in label]].astype(np.int64)
-        mean = np.rint(members.sum(0).astype(np.float32) * (np.float32(1) / np.float32(len(members))))
-        groups.append((mean.astype(np.int64), len(members)))
-    large = [group for group in groups if group[1] > min_neighbors]
-    kept = [group for group in large if not any(_inside(group, other, eps) for other in large if other is not group)]
-    return (
-        np.array([box for box, _ in kept], np.int32).reshape(-1, 4),
-        np.array([count for _, count in kept], np.int32),
-    )
+        members = np.flatnonzero(np.array(label) == group)
+        sums = boxes[members].astype(np.int64).sum(0)
+        mean = np.rint(sums.astype(np.float32) * (np.float32(1) / np.float32(len(members))))
+        groups.append((mean.astype(np.int64), members))
+    large = [group for group in groups if len(group[1]) > min_neighbors]
+    return [group for group in large if not any(_inside(group, other, eps) for other in large if other is not group)]
 
 
 def _similar(a: list[int], b: list[int], eps: float) -> bool:
@@ -37,9 +45,11 @@ def _similar(a: list[int], b: list[int], eps: float) -> bool:
     return all(abs(p - q) <= delta for p, q in zip(*edges, strict=True))
 
 
-def _inside(group: tuple[NDArray[np.int64], int], other: tuple[NDArray[np.int64], int], eps: float) -> bool:
-    (x, y, w, h), count = group
-    (ox, oy, ow, oh), other_count = other
+def _inside(
+    group: tuple[NDArray[np.int64], NDArray[np.int64]], other: tuple[NDArray[np.int64], NDArray[np.int64]], eps: float
+) -> bool:
+    (x, y, w, h), count = group[0], len(group[1])
+    (ox, oy, ow, oh), other_count = other[0], len(other[1])
     dx, dy = np.rint(ow * eps), np.rint(oh * eps)
     inside = x >= ox - dx and y >= oy - dy and x + w <= ox + ow + dx and y + h <= oy + oh + dy
     return bool(inside) and (other_count > max(3, count) or count < 3)
