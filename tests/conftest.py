@@ -1,6 +1,7 @@
 """Fixtures and rules shared by all tests."""
 
 import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -20,6 +21,13 @@ def has_cuda() -> bool:
 def device(request):
     """Every device that the operators run on."""
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """The same random numbers in every run, whatever ran before."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 def pytest_runtest_setup(item):

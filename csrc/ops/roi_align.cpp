@@ -147,7 +147,7 @@ struct Band {
 template <class A>
 std::vector<Band> bands_of(const std::vector<RoiTapBlock<A>>& blocks, const std::vector<TensorView>& maps,
                            std::int64_t slice) {
-  constexpr std::int64_t kRows = 16;
+  constexpr std::int64_t kRows = 32;
   std::vector<Band> bands;
   std::size_t begin = 0;
   const std::int64_t levels = maps.size(), channels = maps[0].size(1);
@@ -211,6 +211,18 @@ class Backward {
     }
   }
 
+  // The bins [first, end) that have a cell on the band.
+  std::pair<std::int64_t, std::int64_t> bins_on(const Band& band, const RoiTaps<A>& roi) const {
+    std::int64_t first = params_.pooled_h, end = 0;
+    for (std::int64_t p = 0; p < params_.pooled_h; ++p) {
+      for (std::int32_t i = roi.y.begin[p]; i < roi.y.begin[p + 1]; ++i) {
+        if (roi.y.cell[i] < band.first_row || roi.y.cell[i] >= band.end_row) continue;
+        first = std::min(first, p), end = p + 1;
+      }
+    }
+    return {std::min(first, end) * params_.pooled_w, end * params_.pooled_w};
+  }
+
   void add_regions(const Band& band, const MapBlock<A>& map, std::int64_t count, A* work, A* tile) const {
     for (std::size_t b = band.begin; b < band.end; ++b) {
       for (std::size_t i = 0; i < blocks_[b].region.roi.size(); ++i) {
@@ -219,7 +231,9 @@ class Backward {
         const RoiTaps<A> roi = blocks_[b].taps(i);
         const T* grad = grad_.ptr<T>() + blocks_[b].region.roi[i] * channels_ * area_;
         if (planar_) {
-          channel_block_kernels().get<T>().pack(grad + band.channel * area_, area_, count, area_, tile, slice_);
+          const auto [first, end] = bins_on(band, roi);
+          channel_block_kernels().get<T>().pack(grad + band.channel * area_ + first, area_, count, end - first,
+                                                tile + first * slice_, slice_);
           roi_align_kernels().get<A>().backward(map, roi, params_.pooled_h, params_.pooled_w, count, tile, slice_,
                                                 work);
         } else {
