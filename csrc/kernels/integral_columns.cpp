@@ -95,10 +95,9 @@ void left(const T* image, std::int64_t stride, std::int64_t height, std::int64_t
   }
 }
 
-// ---- Tilted, of every type
-// ------------------------------------------------------------------------------------------------------- T(Y, X) sums
-// the pixels (x, y) with y < Y and |x - (X - 1)| <= Y - 1 - y. From one row to the next it gains the two diagonals that
-// end in the pixel (x, y) = (X - 1, Y - 1) above it:
+// ---- Tilted -------------------------------------------------------------------------------------------------------
+// T(Y, X) sums the pixels (x, y) with y < Y and |x - (X - 1)| <= Y - 1 - y. From one row to the next it gains the two
+// diagonals that end in the pixel (x, y) = (X - 1, Y - 1) above it:
 //   T(Y, X) = T(Y - 1, X) + sum of I(y - k, x - k) over k >= 0 + sum of I(y - k, x + k) over k >= 1.
 // A diagonal has one cell, at index x - y or x + y, that grows as rows pass: nothing is shifted, and a row is three
 // independent streams. Nothing is subtracted either: an infinite pixel spoils only the sums that contain it.
@@ -124,7 +123,6 @@ void tilted(const TiltedArgs<T, S>& a) {
 }  // namespace
 
 const IntegralColumnKernels integral_column_kernels = {
-    tilted<std::uint8_t, std::int32_t>,
     {columns<std::int32_t, std::int64_t>, left<std::int32_t, std::int64_t>, tilted<std::int32_t, std::int64_t>},
     {columns<float, double>, left<float, double>, tilted<float, double>},
     {columns<double, double>, left<double, double>, tilted<double, double>},

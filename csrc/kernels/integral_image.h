@@ -39,6 +39,18 @@ struct IntegralColumns {
   bool zero_column;
 };
 
+// The tilted sums of a uint8 image.
+struct TiltedRows {
+  const std::uint8_t* image;
+  std::int64_t image_stride;
+  std::int32_t* tilted;
+  std::int64_t tilted_stride;
+  std::int64_t height, width;
+  const std::int32_t* zeros;  // width elements: what lies above the image
+  bool padded;                // there is a column before the first
+};
+
+// Those of an image of another type.
 template <class T, class S>
 struct TiltedArgs {
   const T* image;
@@ -70,8 +82,12 @@ struct ColumnKernels {
   void (*tilted)(const TiltedArgs<T, S>&);
 };
 
+struct IntegralTiltedKernels {
+  void (*u8)(const TiltedRows&);
+};
+SACCADE_KERNELS(IntegralTiltedKernels, integral_tilted_kernels)
+
 struct IntegralColumnKernels {
-  void (*tilted_u8)(const TiltedArgs<std::uint8_t, std::int32_t>&);
   ColumnKernels<std::int32_t, std::int64_t> i32;
   ColumnKernels<float, double> f32;
   ColumnKernels<double, double> f64;

@@ -56,6 +56,13 @@ struct Plane {
   bool padded;
 };
 
+void run_tilted(const Plane<std::uint8_t, std::int32_t>& p) {
+  Scratch<std::int32_t> zeros(static_cast<std::size_t>(p.width));
+  std::fill_n(zeros.data(), zeros.size(), 0);
+  integral_tilted_kernels().u8(
+      {p.image, p.image_stride, p.tilted, p.stride, p.height, p.width, zeros.data(), p.padded});
+}
+
 template <class T, class S>
 void run_tilted(const Plane<T, S>& p, void (*kernel)(const TiltedArgs<T, S>&)) {
   const std::int64_t diagonals = p.height + p.width;
@@ -116,7 +123,7 @@ void run_plane(const Plane<std::uint8_t, std::int32_t>& p, std::int64_t threads)
     kernels.u8({p.image + y * p.image_stride, p.image_stride, p.sum + at, p.stride, squares ? p.square + at : nullptr,
                 p.stride, cut(i + 1) - y, w, reinterpret_cast<const std::int32_t*>(row), squared, p.padded});
   };
-  run_pieces(threads, pieces, p.tilted != nullptr, piece, [&] { run_tilted(p, integral_column_kernels().tilted_u8); });
+  run_pieces(threads, pieces, p.tilted != nullptr, piece, [&] { run_tilted(p); });
 }
 
 // Columns are cut into pieces; first every thread adds up, for some of the rows, what lies to the left of each piece.
@@ -236,7 +243,7 @@ void integral_planes(const std::uint8_t* image, std::int64_t image_stride, std::
   if (planes.tilted == nullptr) return;
   const Plane<std::uint8_t, std::int32_t> plane{image,   image_stride,         height,        width, nullptr,
                                                 nullptr, first(planes.tilted), planes.stride, true};
-  run_tilted(plane, integral_column_kernels().tilted_u8);
+  run_tilted(plane);
 }
 
 }  // namespace saccade

@@ -46,6 +46,14 @@ def test_equals_opencv(height, width):
         np.testing.assert_array_equal(actual, sums)
 
 
+@pytest.mark.parametrize("width", [8191, 8192, 8193, 16384, 24607])
+def test_squares_of_wide_white_images(width):
+    # The largest squares there are, across the stretches of 8,192 columns that are summed as integers.
+    image = np.full((5, width), 255, np.uint8)
+    square = classic.integral_image(image, squared=True)[1]
+    assert np.array_equal(square, cv2.integral2(image)[1])
+
+
 @pytest.mark.parametrize("dtype", SUM_DTYPES)
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (37, 300), (300, 1100)])
 def test_equals_reference(dtype, shape, threads):
