@@ -16,18 +16,27 @@ struct RoiBins {
   std::int64_t pooled_h, pooled_w, map_w;
 };
 
+// A region's part of a gradient. The kernels fetch the one that comes next into the cache meanwhile.
+template <class T>
+struct RoiPoolGradient {
+  const T* grad;
+  const std::int32_t* argmax;
+};
+
 template <class T>
 struct RoiPoolFunctions {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
   // One region, channels innermost: out and argmax at [bin * bin_stride + c].
   void (*forward)(const MapBlock<const T>& map, const RoiBins& bins, std::int64_t channels, T* out,
                   std::int32_t* argmax, std::int64_t bin_stride);
-  // grad_map[argmax * cell_stride + c] += grad for every bin whose argmax is not -1, bins in order.
-  void (*backward)(const T* grad, const std::int32_t* argmax, std::int64_t bin_stride, std::int64_t bins,
-                   std::int64_t channels, A* grad_map, std::int64_t cell_stride);
+  // grad_map[argmax * cell_stride + c] += grad for every bin whose argmax is not -1, bins in order. `cells` of the map.
+  void (*backward)(const RoiPoolGradient<T>& from, const RoiPoolGradient<T>& next, std::int64_t bin_stride,
+                   std::int64_t bins, std::int64_t channels, A* grad_map, std::int64_t cells, std::int64_t cell_stride);
   // The same for planes: grad and argmax at [c * bins + bin], the map at [c * plane_stride + cell].
-  void (*backward_planes)(const T* grad, const std::int32_t* argmax, std::int64_t bins, std::int64_t channels,
-                          A* grad_map, std::int64_t plane_stride);
+  void (*backward_planes)(const RoiPoolGradient<T>& from, const RoiPoolGradient<T>& next, std::int64_t bins,
+                          std::int64_t channels, A* grad_map, std::int64_t plane_stride);
+  // out[cell * cell_stride + c] = sums[cell * channels + c], which become zero.
+  void (*take_sums)(A* sums, std::int64_t cells, std::int64_t channels, T* out, std::int64_t cell_stride);
 };
 
 struct RoiPoolKernels {
