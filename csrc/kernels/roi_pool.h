@@ -14,6 +14,7 @@ namespace saccade {
 struct RoiBins {
   const std::int32_t *rows, *columns;
   std::int64_t pooled_h, pooled_w, map_w;
+  bool streamed;  // past the caches, where out and argmax are larger than they are; every bin starts a line
 };
 
 // A region's part of a gradient. The kernels fetch the one that comes next into the cache meanwhile.

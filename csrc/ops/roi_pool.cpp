@@ -70,9 +70,18 @@ void forward(const std::vector<PoolBlock>& blocks, const TensorView& input, cons
              const TensorView& argmax) {
   const std::int64_t channels = out.size(1), pooled_h = out.size(2), pooled_w = out.size(3), bins = pooled_h * pooled_w;
   const std::int64_t h = input.size(2), w = input.size(3);
+  constexpr std::uintptr_t kLine = 64;
+  constexpr std::int64_t kStreamed = 16 << 20;
+  const auto starts_lines = [&](const void* p, std::size_t element) {
+    return reinterpret_cast<std::uintptr_t>(p) % kLine == 0 && channels * element % kLine == 0;
+  };
+  // Larger than the caches: lines are not read before they are written. With eight registers of channels in place of
+  // four, 36.8 -> 29.2 ms for 100 MB on one thread.
+  const bool streamed = !input.is_contiguous() && out.numel() >= kStreamed / 4 && starts_lines(out.data, sizeof(T)) &&
+                        starts_lines(argmax.data, sizeof(std::int32_t));
   const auto bins_of = [&](const PoolBlock& block, std::size_t i) {
-    return RoiBins{block.rows.data() + 2 * pooled_h * i, block.columns.data() + 2 * pooled_w * i, pooled_h, pooled_w,
-                   w};
+    return RoiBins{
+        block.rows.data() + 2 * pooled_h * i, block.columns.data() + 2 * pooled_w * i, pooled_h, pooled_w, w, streamed};
   };
   if (input.is_contiguous()) {
     const auto kernel = roi_pool_kernels().get<A>().forward;
@@ -130,16 +139,17 @@ class Backward {
     begin_.push_back(order_.size());
   }
 
-  // A plane is cleared, takes all regions and stays in L2 all the while; with several at once it would not. Tasks of 16
-  // planes, for threads that write to one huge page wait for each other when it is new.
+  // Two planes are cleared, take all regions and stay in L2 all the while; 64 at once, with nothing fetched ahead, took
+  // 34 ms in place of 21, one is 1 ms slower than two as its pieces of grad are shorter. Tasks of 16 planes, for
+  // threads that write to one huge page wait for each other when it is new.
   void run_planar() const {
     constexpr std::int64_t kPlanes = 16;
     const std::int64_t tasks = (channels_ + kPlanes - 1) / kPlanes;
     parallel_for(map_.size(0) * tasks, 1, [&](std::int64_t first, std::int64_t last) {
-      const Scratch<A> copy(kInPlace ? 0 : cells_);
+      const Scratch<A> copy(kInPlace ? 0 : 2 * cells_);
       for (std::int64_t task = first; task < last; ++task)
-        for (std::int64_t c = task % tasks * kPlanes; c < std::min(channels_, (task % tasks + 1) * kPlanes); ++c)
-          run_plane(task / tasks, c, copy.data());
+        for (std::int64_t c = task % tasks * kPlanes; c < std::min(channels_, (task % tasks + 1) * kPlanes); c += 2)
+          run_planes(task / tasks, c, std::min<std::int64_t>(2, channels_ - c), copy.data());
     });
   }
 
@@ -181,19 +191,19 @@ class Backward {
     return {grad_.ptr<T>() + at, argmax_.ptr<std::int32_t>() + at};
   }
 
-  void run_plane(std::int64_t image, std::int64_t c, A* copy) const {
+  void run_planes(std::int64_t image, std::int64_t c, std::int64_t count, A* copy) const {
     T* target = map_.ptr<T>() + (image * channels_ + c) * cells_;
     A* sums = copy;
     if constexpr (kInPlace) sums = target;
-    std::fill_n(sums, cells_, A{});
+    std::fill_n(sums, count * cells_, A{});
     const auto kernel = roi_pool_kernels().get<T>().backward_planes;
     // The distance covers the latency of memory: a region has 49 additions.
     constexpr std::size_t kAhead = 6;
     const std::size_t end = begin_[image + 1];
     for (std::size_t i = begin_[image]; i < end; ++i)
-      kernel(gradient(i, c * bins_), gradient(std::min(i + kAhead, end - 1), c * bins_), bins_, 1, sums, cells_);
+      kernel(gradient(i, c * bins_), gradient(std::min(i + kAhead, end - 1), c * bins_), bins_, count, sums, cells_);
     if constexpr (!kInPlace)
-      for (std::int64_t j = 0; j < cells_; ++j) target[j] = from_float<T>(sums[j]);
+      for (std::int64_t j = 0; j < count * cells_; ++j) target[j] = from_float<T>(sums[j]);
   }
 
   void run_slice(std::int64_t image, std::int64_t c, A* sums) const {
