@@ -161,39 +161,13 @@ void backward_planes(const RoiPoolGradient<T>& from, const RoiPoolGradient<T>& n
   }
 }
 
-// Streamed: the gradient is larger than the caches, and it is written once.
-template <class T>
-void take_sums(Accumulator<T>* sums, std::int64_t cells, std::int64_t channels, T* out, std::int64_t cell_stride) {
-  using A = Accumulator<T>;
-  constexpr int kN = kLanes<A>;
-  constexpr std::uintptr_t kLine = 64;
-  const bool streamed = std::is_same_v<A, T> && reinterpret_cast<std::uintptr_t>(out) % kLine == 0 &&
-                        cell_stride * sizeof(T) % kLine == 0 && channels * sizeof(T) % kLine == 0;
-  for (std::int64_t j = 0; j < cells; ++j, sums += channels, out += cell_stride) {
-    std::int64_t c = 0;
-    for (; c + kN <= channels; c += kN) {
-      const Vec<A> v = load<Vec<A>>(sums + c);
-      store(sums + c, Vec<A>{});
-      if constexpr (std::is_same_v<A, T>) {
-        if (streamed) {
-          stream(out + c, v);
-          continue;
-        }
-      }
-      store_as<A, kN>(out + c, v);
-    }
-    for (; c < channels; ++c) out[c] = from_float<T>(sums[c]), sums[c] = A(0);
-  }
-  stream_fence();
-}
-
 }  // namespace
 
 const RoiPoolKernels roi_pool_kernels = {
-    {forward<Float16>, backward<Float16>, backward_planes<Float16>, take_sums<Float16>},
-    {forward<BFloat16>, backward<BFloat16>, backward_planes<BFloat16>, take_sums<BFloat16>},
-    {forward<float>, backward<float>, backward_planes<float>, take_sums<float>},
-    {forward<double>, backward<double>, backward_planes<double>, take_sums<double>},
+    {forward<Float16>, backward<Float16>, backward_planes<Float16>},
+    {forward<BFloat16>, backward<BFloat16>, backward_planes<BFloat16>},
+    {forward<float>, backward<float>, backward_planes<float>},
+    {forward<double>, backward<double>, backward_planes<double>},
 };
 
 }  // namespace saccade::SACCADE_ISA

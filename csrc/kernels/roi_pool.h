@@ -36,8 +36,6 @@ struct RoiPoolFunctions {
   // The same for planes: grad and argmax at [c * bins + bin], the map at [c * plane_stride + cell].
   void (*backward_planes)(const RoiPoolGradient<T>& from, const RoiPoolGradient<T>& next, std::int64_t bins,
                           std::int64_t channels, A* grad_map, std::int64_t plane_stride);
-  // out[cell * cell_stride + c] = sums[cell * channels + c], which become zero.
-  void (*take_sums)(A* sums, std::int64_t cells, std::int64_t channels, T* out, std::int64_t cell_stride);
 };
 
 struct RoiPoolKernels {
