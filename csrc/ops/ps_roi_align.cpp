@@ -9,6 +9,7 @@
 #include "kernels/ps_roi_align.h"
 #include "math/half.h"
 #include "ops/checks.h"
+#include "ops/ps_roi_bins.h"
 #include "ops/roi_taps.h"
 
 namespace saccade {
@@ -50,43 +51,43 @@ struct Strides {
         cell(map.is_contiguous() ? 1 : map.size(1)) {}
 };
 
-// Planes: one plane at a time serves all regions, in spatial order, so that it is read from memory once and stays in
-// L2. Visiting region after region instead touches a line of every plane each time.
-template <class T, class A>
-void forward_planar(const std::vector<RoiTapBlock<A>>& blocks, const TensorView& input, const PsRoiParams& params,
-                    const TensorView& out) {
-  const auto kernel = ps_roi_align_kernels().get<T>().forward;
-  const Strides at(input), to(out);
-  const std::int64_t bins = params.pooled_h * params.pooled_w, planes = input.size(1);
-  parallel_for_dynamic(planes, 1, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t plane = first; plane < last; ++plane) {
-      const PsBin bin = {plane % bins / params.pooled_w, plane % params.pooled_w, 1, 0};
-      for (const RoiTapBlock<A>& block : blocks) {
-        const T* data = input.ptr<T>() + block.region.map * at.image + plane * at.channel;
-        for (std::size_t i = 0; i < block.region.roi.size(); ++i)
-          kernel({data, at.row, at.cell, 0, input.size(2), 0}, block.taps(i), bin,
-                 out.ptr<T>() + block.region.roi[i] * to.image + plane, 0);
-      }
-    }
-  });
-}
-
-// Channels innermost: region by region, all channels of a bin together.
-template <class T, class A>
-void forward_channels_last(const std::vector<RoiTapBlock<A>>& blocks, const TensorView& input,
-                           const PsRoiParams& params, const TensorView& out) {
+// Regions with bins of any width. Planes: one plane at a time serves all regions, in spatial order, so that it is read
+// from memory once and stays in L2. Channels innermost: region by region, all channels of a bin together.
+template <class T, class A, class Covered>
+void forward_wide(const std::vector<RoiTapBlock<A>>& blocks, const TensorView& input, const PsRoiParams& params,
+                  const TensorView& out, const Covered& covered) {
+  struct Region {
+    const RoiTapBlock<A>* block;
+    std::size_t i;
+  };
+  std::vector<Region> regions;
+  std::size_t position = 0;
+  for (const RoiTapBlock<A>& block : blocks)
+    for (std::size_t i = 0; i < block.region.roi.size(); ++i)
+      if (!covered(position++)) regions.push_back({&block, i});
   const auto kernel = ps_roi_align_kernels().get<T>().forward;
   const Strides at(input), to(out);
   const std::int64_t bins = params.pooled_h * params.pooled_w;
-  parallel_for_dynamic(blocks.size(), 1, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t b = first; b < last; ++b)
-      for (std::size_t i = 0; i < blocks[b].region.roi.size(); ++i)
-        for (std::int64_t j = 0; j < bins; ++j) {
-          const PsBin bin = {j / params.pooled_w, j % params.pooled_w, out.size(1), bins};
-          kernel({input.ptr<T>() + blocks[b].region.map * at.image + j, at.row, at.cell, 0, input.size(2), 0},
-                 blocks[b].taps(i), bin, out.ptr<T>() + blocks[b].region.roi[i] * to.image + j * to.cell, to.channel);
-        }
-  });
+  const auto pool = [&](const Region& region, std::int64_t channel, const PsBin& bin, std::int64_t place) {
+    kernel({input.ptr<T>() + region.block->region.map * at.image + channel * at.channel, at.row, at.cell, 0,
+            input.size(2), 0},
+           region.block->taps(region.i), bin, out.ptr<T>() + region.block->region.roi[region.i] * to.image + place,
+           to.channel);
+  };
+  if (regions.empty()) return;
+  if (input.is_contiguous()) {
+    parallel_for_dynamic(input.size(1), 1, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t c = first; c < last; ++c)
+        for (const Region& region : regions)
+          pool(region, c, {c % bins / params.pooled_w, c % params.pooled_w, 1, 0}, c);
+    });
+  } else {
+    parallel_for_dynamic(regions.size(), 4, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t r = first; r < last; ++r)
+        for (std::int64_t j = 0; j < bins; ++j)
+          pool(regions[r], j, {j / params.pooled_w, j % params.pooled_w, out.size(1), bins}, j * to.cell);
+    });
+  }
 }
 
 // A task owns a piece of one image's gradient: a plane, or with channels innermost a band of rows. It takes the regions
@@ -170,11 +171,9 @@ void ps_roi(const TensorView& input, const TensorView& rois, const PsRoiParams& 
   dispatch_floating(input.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto blocks = plan<decltype(to_float(T{}))>(input, rois, params);
-    if (input.is_contiguous()) {
-      forward_planar<T>(blocks, input, params, out);
-    } else {
-      forward_channels_last<T>(blocks, input, params, out);
-    }
+    const PsBins<T, decltype(to_float(T{}))> narrow(blocks, input, out);
+    narrow.run();
+    forward_wide<T>(blocks, input, params, out, [&](std::size_t i) { return narrow.covers(i); });
   });
 }
 
