@@ -116,27 +116,6 @@ SACCADE_HD void store_partial(Element<V>* p, V v, std::int64_t n) {
   std::memcpy(p, &v, static_cast<std::size_t>(n) * sizeof(Element<V>));
 }
 
-// Past the caches, for results larger than they are: the line is not read first. p is aligned to the register; a line
-// should be written as a whole. stream_fence() before anyone else reads.
-template <class V>
-SACCADE_HD void stream(Element<V>* p, V v) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(V) == 64) return _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
-#endif
-#if defined(__AVX2__)
-  if constexpr (sizeof(V) == 32) return _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
-#endif
-#if defined(__SSE2__)
-  if constexpr (sizeof(V) == 16) return _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
-#endif
-  store(p, v);
-}
-SACCADE_HD void stream_fence() {
-#if defined(__SSE2__)
-  _mm_sfence();
-#endif
-}
-
 template <class V>
 SACCADE_HD V select(Mask<V> mask, V a, V b) {
   return mask ? a : b;

@@ -99,6 +99,14 @@ void unpack(const Accumulator<T>* in, std::int64_t cell_stride, std::int64_t cha
     for (std::int64_t j = 0; j < cells; ++j) planes[c * plane_stride + j] = from_float<T>(in[j * cell_stride + c]);
 }
 
+void copy_past_caches(const void* from, void* to, std::int64_t bytes) {
+  using V = Vec<std::uint8_t>;
+  const auto* source = static_cast<const std::uint8_t*>(from);
+  auto* target = static_cast<std::uint8_t*>(to);
+  for (std::int64_t i = 0; i < bytes; i += kLanes<std::uint8_t>) stream(target + i, load<V>(source + i));
+  stream_fence();
+}
+
 }  // namespace
 
 const ChannelBlockKernels channel_block_kernels = {
@@ -106,6 +114,7 @@ const ChannelBlockKernels channel_block_kernels = {
     {pack<BFloat16>, unpack<BFloat16>},
     {pack<float>, unpack<float>},
     {pack<double>, unpack<double>},
+    copy_past_caches,
 };
 
 }  // namespace saccade::SACCADE_ISA

@@ -25,6 +25,8 @@ struct ChannelBlockKernels {
   ChannelBlockFunctions<BFloat16> bf16;
   ChannelBlockFunctions<float> f32;
   ChannelBlockFunctions<double> f64;
+  // Copies whole cache lines past the caches.
+  void (*copy_past_caches)(const void* from, void* to, std::int64_t bytes);
 
   template <class T>
   const ChannelBlockFunctions<T>& get() const {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "common/dispatch.h"
-#include "common/huge_pages.h"
+#include "common/large_output.h"
 #include "common/parallel.h"
 #include "common/scratch.h"
 #include "kernels/box_iou.h"

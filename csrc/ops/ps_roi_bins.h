@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "common/huge_pages.h"
+#include "common/large_output.h"
 #include "common/parallel.h"
 #include "common/scratch.h"
 #include "kernels/channel_block.h"

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "common/dispatch.h"
-#include "common/huge_pages.h"
+#include "common/large_output.h"
 #include "common/parallel.h"
 #include "common/scratch.h"
 #include "kernels/channel_block.h"
@@ -85,14 +86,6 @@ std::vector<RoiTapBlock<A>> plan(const char* op, const std::vector<TensorView>& 
 // sets.
 constexpr std::int64_t kInnerChannels = 256;
 
-// Whether the output may and should be written around the caches: larger than they are, its bins whole cache lines.
-bool past_caches(const TensorView& out) {
-  constexpr std::int64_t kSize = 16 << 20, kLine = 64;
-  const auto element = static_cast<std::int64_t>(dtype_size(out.dtype));
-  return out.numel() * element > kSize && std::min(out.size(1), kInnerChannels) * element % kLine == 0 &&
-         out.size(1) % kInnerChannels * element % kLine == 0 && reinterpret_cast<std::uintptr_t>(out.data) % kLine == 0;
-}
-
 // Channels innermost already: regions read the map and write the output in place.
 template <class T, class A>
 void forward_channels_last(const std::vector<RoiTapBlock<A>>& blocks, const std::vector<TensorView>& maps,
@@ -100,7 +93,7 @@ void forward_channels_last(const std::vector<RoiTapBlock<A>>& blocks, const std:
   const auto kernel = roi_align_kernels().get<T>().forward;
   const std::int64_t channels = out.size(1), bins = params.pooled_h * params.pooled_w, levels = maps.size();
   const std::int64_t columns = max_columns(blocks);
-  const bool around = past_caches(out);
+  const bool around = past_caches(out.data, out.numel() * sizeof(T), std::gcd(channels, kInnerChannels) * sizeof(T));
   parallel_for_dynamic(blocks.size(), 1, [&](std::int64_t first, std::int64_t last) {
     Scratch<A> work(columns * std::min(kInnerChannels, channels));
     for (std::int64_t b = first; b < last; ++b) {
@@ -122,14 +115,13 @@ void forward_planar(const std::vector<RoiTapBlock<A>>& blocks, const std::vector
                     const RoiAlignParams& params, const TensorView& out) {
   const std::int64_t columns = max_columns(blocks), area = params.pooled_h * params.pooled_w, channels = out.size(1);
   const auto kernel = roi_align_kernels().get<A>().forward;
-  const auto unpack = channel_block_kernels().get<T>().unpack;
   const auto make_worker = [&] {
-    return [&, work = Scratch<A>(columns * kRoiChannels), bins = Scratch<A>(area * kRoiChannels)](
-               const MapBlock<const A>& map, const RoiTapBlock<A>& block, std::size_t i, std::int64_t c,
-               std::int64_t count) {
+    return [&, work = Scratch<A>(columns * kRoiChannels), bins = Scratch<A>(area * kRoiChannels),
+            writer = PlaneWriter<T>(out, channels, area)](const MapBlock<const A>& map, const RoiTapBlock<A>& block,
+                                                          std::size_t i, std::int64_t c, std::int64_t count) {
       kernel(map, block.taps(i), params.pooled_h, params.pooled_w, count, bins.data(), kRoiChannels, work.data(),
              false);
-      unpack(bins.data(), kRoiChannels, count, area, out.ptr<T>() + (block.region.roi[i] * channels + c) * area, area);
+      writer.write(bins.data(), block.region.roi[i], c, count);
     };
   };
   for_planar_regions<T, A>(

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "common/huge_pages.h"
+#include "common/large_output.h"
 #include "common/parallel.h"
 #include "common/scratch.h"
 #include "kernels/channel_block.h"
@@ -14,6 +14,37 @@
 #include "ops/roi.h"
 
 namespace saccade {
+
+// Turns the bins of a region, channels innermost, into planes of the output. A slice of planes is one stretch of
+// memory: where the output is larger than the caches it is put together in L1 and written around them.
+template <class T>
+class PlaneWriter {
+ public:
+  // out: (regions, channels, area).
+  PlaneWriter(const TensorView& out, std::int64_t channels, std::int64_t area)
+      : out_(out.ptr<T>()),
+        channels_(channels),
+        area_(area),
+        past_caches_(past_caches(out.data, out.numel() * sizeof(T), channels * area * sizeof(T))),
+        planes_(past_caches_ ? kRoiChannels * area : 0) {}
+
+  template <class A>
+  void write(const A* bins, std::int64_t region, std::int64_t c, std::int64_t count) const {
+    const auto& kernels = channel_block_kernels();
+    T* to = out_ + (region * channels_ + c) * area_;
+    const std::int64_t bytes = count * area_ * static_cast<std::int64_t>(sizeof(T));
+    if (!past_caches_ || bytes % 64 != 0)
+      return kernels.template get<T>().unpack(bins, kRoiChannels, count, area_, to, area_);
+    kernels.template get<T>().unpack(bins, kRoiChannels, count, area_, planes_.data(), area_);
+    kernels.copy_past_caches(planes_.data(), to, bytes);
+  }
+
+ private:
+  T* out_;
+  std::int64_t channels_, area_;
+  bool past_caches_;
+  Scratch<T> planes_;
+};
 
 // Visits every region with every slice of channels, in parallel. `region_of(block)` gives a block's RegionBlock;
 // `make_worker()` makes what one thread needs, and worker(map, block, i, c, count) handles region i of a block on
