@@ -101,50 +101,40 @@ void forward(const MapBlock<const T>& map, const RoiBins& bins, std::int64_t cha
 // One element after the other: AVX-512's scatter handles 16 lanes in more cycles than 16 scalar additions take.
 template <class T>
 SACCADE_HD void add_lanes(const T* grad, const std::int32_t* argmax, std::int64_t count, Accumulator<T>* grad_map,
-                          std::int64_t cell_stride) {
-  for (std::int64_t c = 0; c < count; ++c)
-    if (argmax[c] >= 0) grad_map[argmax[c] * cell_stride + c] += to_float(grad[c]);
+                          std::int64_t channels, std::int64_t first_cell, std::int64_t cells) {
+  for (std::int64_t c = 0; c < count; ++c) {
+    const std::int64_t cell = argmax[c] - first_cell;
+    if (argmax[c] >= 0 && cell >= 0 && cell < cells) grad_map[cell * channels + c] += to_float(grad[c]);
+  }
 }
 
-// The addresses of kN channels are computed together, and one test serves all of them.
+// The addresses of kN channels are computed together, and one test serves all of them. The next bin is fetched
+// meanwhile: bins lie anywhere in memory, too short for the hardware to follow. 1,000 regions of 7 x 7 bins on 256
+// channels: 15 ms of 24, about what L2 takes to move a line in and out for nearly every element.
 template <class T>
-SACCADE_HD void add_bin(const T* grad, const std::int32_t* argmax, std::int64_t channels, Accumulator<T>* grad_map,
-                        std::int32_t cell_stride) {
+void backward(const RoiPoolGradient<T>& from, const RoiPoolGradient<T>& next, std::int64_t channels,
+              Accumulator<T>* grad_map, std::int64_t first_cell, std::int64_t cells) {
   constexpr int kN = 16;
   using I = Vec<std::int32_t, kN>;
+  prefetch_span(next.grad, channels);
+  prefetch_span(next.argmax, channels);
   std::int64_t c = 0;
-  for (; c + kN <= channels; c += kN) {
-    const I cell = load<I>(argmax + c);
-    if (__builtin_expect(any_negative(cell), 0)) {
-      add_lanes(grad + c, argmax + c, kN, grad_map + c, cell_stride);
-      continue;
-    }
-    std::int32_t offset[kN];
-    store(offset, cell * cell_stride + iota<I>());
+  if (cells * channels <= std::int64_t{0x7fffffff}) {
+    const I first = I{} + static_cast<std::int32_t>(first_cell), last = I{} + static_cast<std::int32_t>(cells - 1);
+    for (; c + kN <= channels; c += kN) {
+      const I cell = load<I>(from.argmax + c) - first;
+      // -1 less a first cell is negative too.
+      if (__builtin_expect(any_negative(cell | (last - cell)), 0)) {
+        add_lanes(from.grad + c, from.argmax + c, kN, grad_map + c, channels, first_cell, cells);
+        continue;
+      }
+      std::int32_t offset[kN];
+      store(offset, cell * static_cast<std::int32_t>(channels) + iota<I>());
 #pragma GCC unroll 16
-    for (int i = 0; i < kN; ++i) grad_map[c + offset[i]] += to_float(grad[c + i]);
-  }
-  add_lanes(grad + c, argmax + c, channels - c, grad_map + c, cell_stride);
-}
-
-// The next region is fetched bin by bin meanwhile: regions lie anywhere in memory, and rows of a slice are too short
-// for the hardware to follow.
-template <class T>
-void backward(const RoiPoolGradient<T>& from, const RoiPoolGradient<T>& next, std::int64_t bin_stride,
-              std::int64_t bins, std::int64_t channels, Accumulator<T>* grad_map, std::int64_t cells,
-              std::int64_t cell_stride) {
-  const bool narrow = cells * cell_stride <= std::int64_t{0x7fffffff};
-  for (std::int64_t b = 0; b < bins; ++b) {
-    const T* grad = from.grad + b * bin_stride;
-    const std::int32_t* argmax = from.argmax + b * bin_stride;
-    prefetch_span(next.grad + b * bin_stride, channels);
-    prefetch_span(next.argmax + b * bin_stride, channels);
-    if (narrow) {
-      add_bin(grad, argmax, channels, grad_map, static_cast<std::int32_t>(cell_stride));
-    } else {
-      add_lanes(grad, argmax, channels, grad_map, cell_stride);
+      for (int i = 0; i < kN; ++i) grad_map[c + offset[i]] += to_float(from.grad[c + i]);
     }
   }
+  add_lanes(from.grad + c, from.argmax + c, channels - c, grad_map + c, channels, first_cell, cells);
 }
 
 template <class T>

@@ -17,7 +17,7 @@ struct RoiBins {
   bool streamed;  // past the caches, where out and argmax are larger than they are; every bin starts a line
 };
 
-// A region's part of a gradient. The kernels fetch the one that comes next into the cache meanwhile.
+// A region's or a bin's part of a gradient. The kernels fetch the one that comes next into the cache meanwhile.
 template <class T>
 struct RoiPoolGradient {
   const T* grad;
@@ -30,10 +30,11 @@ struct RoiPoolFunctions {
   // One region, channels innermost: out and argmax at [bin * bin_stride + c].
   void (*forward)(const MapBlock<const T>& map, const RoiBins& bins, std::int64_t channels, T* out,
                   std::int32_t* argmax, std::int64_t bin_stride);
-  // grad_map[argmax * cell_stride + c] += grad for every bin whose argmax is not -1, bins in order. `cells` of the map.
-  void (*backward)(const RoiPoolGradient<T>& from, const RoiPoolGradient<T>& next, std::int64_t bin_stride,
-                   std::int64_t bins, std::int64_t channels, A* grad_map, std::int64_t cells, std::int64_t cell_stride);
-  // The same for planes: grad and argmax at [c * bins + bin], the map at [c * plane_stride + cell].
+  // One bin, channels innermost: grad_map[(argmax - first_cell) * channels + c] += grad where that lies on the map's
+  // `cells` cells; argmax is -1 where a bin has no maximum.
+  void (*backward)(const RoiPoolGradient<T>& from, const RoiPoolGradient<T>& next, std::int64_t channels, A* grad_map,
+                   std::int64_t first_cell, std::int64_t cells);
+  // A region on planes: grad and argmax at [c * bins + bin], the map at [c * plane_stride + cell].
   void (*backward_planes)(const RoiPoolGradient<T>& from, const RoiPoolGradient<T>& next, std::int64_t bins,
                           std::int64_t channels, A* grad_map, std::int64_t plane_stride);
 };
