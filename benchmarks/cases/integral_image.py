@@ -35,6 +35,7 @@ def cases(quick: bool) -> Iterator[Case]:
                 group="box_filter",
                 size=f"uint8 {width}×{height}, {size}×{size}",
                 threads=(1, 2),
+                bar={1: 1.3, 2: 1.8} if size == 5 else {1: 2.5, 2: 4.0},
                 prepare=partial(_filter, size, width, height),
             )
     for count in (100_000,) if quick else (1000, 100_000):

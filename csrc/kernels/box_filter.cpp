@@ -2,7 +2,7 @@
 // window of k spans two blocks of k, so it is a sum from its start to the block's end plus one from the next block's
 // start. Three additions a pixel whatever the size, and no subtraction: nothing drifts, a NaN spoils only windows
 // around it, and blocks lie in the image, not in a thread's share of it. Windows up to 16 columns are added up
-// directly, in lanes.
+// directly, in lanes. Windows of uint8 up to about 128 x 128 go by box_filter_u8.cpp.
 #include "kernels/box_filter.h"
 
 #include "isa/simd.h"

@@ -38,6 +38,60 @@ def test_filter_equals_reference(size, shape):
         np.testing.assert_allclose(actual, filter_reference(values, *size), rtol=0, atol=tolerance)
 
 
+def exact_mean(image, rows, columns):
+    """Integer arithmetic throughout: nearest, halves up."""
+    sums = image.astype(np.int64)
+    for axis, size in ((0, rows), (1, columns)):
+        pad = [(size // 2 + 1, (size - 1) // 2) if a == axis else (0, 0) for a in (0, 1)]
+        mode = "reflect" if image.shape[axis] > 1 else "edge"
+        sums = np.cumsum(np.pad(sums, pad, mode=mode), axis)
+        sums = np.take(sums, range(size, sums.shape[axis]), axis) - np.take(sums, range(image.shape[axis]), axis)
+    area = rows * columns
+    return ((2 * sums + area) // (2 * area)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 129])
+def test_filter_of_every_width_of_window(width):
+    image = make("uint8", (12, width))
+    for columns in (*range(1, 20), 31, 32, 33, 64, 65):
+        for rows in (2, 5, 60):  # totals in 16 bits, and beyond
+            np.testing.assert_array_equal(
+                classic.box_filter(image, (rows, columns)), exact_mean(image, rows, columns), f"{rows} x {columns}"
+            )
+
+
+def test_filter_of_every_total():
+    """Windows over 0, 0, ..., 1, 1, ..., 255 repeated as often as the window is long add up to 0, 1, 2, ..."""
+    for area in range(1, 257):
+        line = np.repeat(np.arange(256, dtype=np.uint8), area)
+        totals = np.arange(255 * area + 1)
+        expected = (2 * totals + area) // (2 * area)
+        places = totals + area // 2
+        np.testing.assert_array_equal(classic.box_filter(line[None], (1, area))[0, places], expected, f"{area} columns")
+
+
+@pytest.mark.parametrize("area", [255, 256, 257, 258, 500, 512, 961, 1000, 1024, 2047, 2048, 4095])
+def test_filter_of_every_total_over_rows(area):
+    line = np.repeat(np.arange(256, dtype=np.uint8), area)
+    totals = np.arange(255 * area + 1)
+    expected = ((2 * totals + area) // (2 * area)).astype(np.uint8)
+    actual = classic.box_filter(np.stack([line, line[::-1]], 1), (area, 1))[totals + area // 2]
+    np.testing.assert_array_equal(actual, np.stack([expected, expected[::-1]], 1))
+
+
+LIMITS = [(1, 126), (1, 127), (1, 128), (1, 256), (1, 257), (2, 127), (257, 1), (31, 31), (90, 91), (101, 101)]
+LIMITS += [(128, 128), (151, 151), (160, 161), (170, 170), (4000, 8), (4095, 7), (4095, 8), (7, 4095), (8, 3000)]
+
+
+@pytest.mark.parametrize("size", LIMITS)
+def test_filter_of_the_steepest_edges(size):
+    """Differences between rows as large as they get, on either side of each limit of the 16-bit sums."""
+    rng = np.random.default_rng(0)
+    image = np.repeat(rng.integers(0, 2, (60, 3)), 100, 1).repeat(rng.integers(1, 12, 60), 0) * np.uint8(255)
+    for pixels in (image, 255 - image, np.where(rng.random(image.shape) < 0.01, 128, image).astype(np.uint8)):
+        np.testing.assert_array_equal(classic.box_filter(pixels.astype(np.uint8), size), exact_mean(pixels, *size))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 3), (4, 6), (5, 21), (31, 31)])
 def test_filter_equals_opencv_and_scipy(size):
     image, values = make("uint8", (70, 90)), make("float32", (70, 90))
@@ -71,7 +125,7 @@ def test_batch_and_threads_change_nothing():
     before = saccade.get_num_threads()
     for dtype in ("uint8", "float32", "float64"):
         images = make(dtype, (2, 3, 150, 170))
-        for size in (5, (9, 33)):
+        for size in (5, 31, (9, 33), (40, 200)):
             results = []
             for count in (1, 2, 3):
                 saccade.set_num_threads(count)
