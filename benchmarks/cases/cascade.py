@@ -62,7 +62,8 @@ def _on_tensors(classifier: Any, image: Any) -> Callable[..., Any]:
 
     from saccade import ops
 
-    return partial(ops.cascade_detect, torch.from_numpy(image.copy()), classifier)
+    tensor = torch.from_numpy(image.copy())
+    return lambda **options: ops.cascade_detect(tensor, classifier, **options).numpy()
 
 
 def _sorted(boxes: Any) -> Any:
