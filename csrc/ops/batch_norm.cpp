@@ -147,7 +147,10 @@ void backward(const BatchNormGradient& arguments, const NormBlocks& blocks, cons
   };
   blocks.measure_then_apply(
       [&](std::int64_t group, std::int64_t k) {
-        kernels.reduce(b, blocks.block(group, k), partial(group, k), blocks.pitch);
+        const NormBlock block = blocks.block(group, k);
+        kernels.reduce(b, block, partial(group, k), blocks.pitch);
+        // In evaluation the gradient does not wait for the sums, so that everything is read from memory once.
+        if (!arguments.training) kernels.gradient(b, block);
       },
       [&](std::int64_t group, std::int64_t begin, std::int64_t end) {
         double *sum = totals.data() + group, *product = totals.data() + shape.channels + group;
@@ -161,7 +164,9 @@ void backward(const BatchNormGradient& arguments, const NormBlocks& blocks, cons
           by_channel[3][c] = static_cast<A>(-scale * sum[i] * share);
         }
       },
-      [&](std::int64_t group, std::int64_t k) { kernels.gradient(b, blocks.block(group, k)); });
+      [&](std::int64_t group, std::int64_t k) {
+        if (arguments.training) kernels.gradient(b, blocks.block(group, k));
+      });
 }
 
 }  // namespace

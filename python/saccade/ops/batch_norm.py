@@ -57,7 +57,7 @@ def batch_norm(
             [ 1.0000,  0.0000]])
     >>> mean, var = torch.tensor([1.0, 2.0]), torch.ones(2)
     >>> batch_norm(torch.tensor([[0.0, 5.0]]), mean, var, activation="relu")
-    tensor([[0., 3.]])
+    tensor([[0.0000, 3.0000]])
     """
     require_tensor("batch_norm", input=input)
     if activation not in _ACTIVATIONS:
