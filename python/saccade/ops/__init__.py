@@ -1,5 +1,6 @@
 """Operators for torch tensors, on the CPU and on CUDA."""
 
+from saccade.ops.batch_norm import batch_norm
 from saccade.ops.box_filter import box_filter, box_sum
 from saccade.ops.box_iou import box_iou, complete_box_iou, distance_box_iou, generalized_box_iou
 from saccade.ops.box_iou_rotated import box_iou_rotated
@@ -33,6 +34,7 @@ __all__ = [
     "PSRoIPool",
     "RoIAlign",
     "RoIPool",
+    "batch_norm",
     "batched_nms",
     "box_area",
     "box_convert",
