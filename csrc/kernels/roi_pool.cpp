@@ -7,24 +7,10 @@
 namespace saccade::SACCADE_ISA {
 namespace {
 
-// Where a maximum is: as wide as the value it goes with.
-template <class A>
-using Index = std::conditional_t<sizeof(A) == 8, std::int64_t, std::int32_t>;
-
 template <bool Whole, int N>
 SACCADE_HD void store_argmax(std::int32_t* p, Vec<std::int32_t, N> v, std::int64_t n) {
   if constexpr (Whole) return store(p, v);
   for (std::int64_t i = 0; i < n; ++i) p[i] = v[i];
-}
-
-// Calls body(first channel, registers, whole, lanes): four registers at a time, then one, then what is left.
-template <class A, class Body>
-SACCADE_HD void each_channel_group(std::int64_t channels, const Body& body) {
-  constexpr int kN = kLanes<A>;
-  std::int64_t c = 0;
-  for (; c + 4 * kN <= channels; c += 4 * kN) body(c, std::integral_constant<int, 4>{}, std::true_type{}, kN);
-  for (; c + kN <= channels; c += kN) body(c, std::integral_constant<int, 1>{}, std::true_type{}, kN);
-  if (c < channels) body(c, std::integral_constant<int, 1>{}, std::false_type{}, channels - c);
 }
 
 // One bin, Registers * lanes channels; rows [y0, y1) and columns [x0, x1) are its cells.
