@@ -145,6 +145,23 @@ SACCADE_HD V fma(V a, V b, V c) {
   return a * b + c;
 }
 
+// The elements First, First + 2, First + 4, ... of a followed by b.
+template <int First, class V>
+SACCADE_HD V every_second(V a, V b) {
+  constexpr int kN = kLanesOf<V>;
+  Mask<V> index;
+  for (int i = 0; i < kN; ++i) index[i] = First + 2 * i;
+  return __builtin_shuffle(a, b, index);
+}
+// a[0], b[0], a[1], b[1], ...: the first half (Half 0) or the second of it.
+template <int Half, class V>
+SACCADE_HD V interleave(V a, V b) {
+  constexpr int kN = kLanesOf<V>;
+  Mask<V> index;
+  for (int i = 0; i < kN; ++i) index[i] = Half * kN / 2 + i / 2 + i % 2 * kN;
+  return __builtin_shuffle(a, b, index);
+}
+
 // One bit per lane, lane 0 lowest.
 template <class M>
 SACCADE_HD std::uint64_t mask_bits(M mask) {
@@ -227,6 +244,9 @@ SACCADE_HD V gather(const Element<V>* base, I index) {
 // The type that a kernel computes in when its data are of type T: halves accumulate in float.
 template <class T>
 using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
+// Where a value of type A is, in lanes as wide as its own.
+template <class A>
+using Index = std::conditional_t<sizeof(A) == 8, std::int64_t, std::int32_t>;
 
 // N elements of storage type S as Vec<A, N>, A being float or double.
 template <class A, int N, class S>

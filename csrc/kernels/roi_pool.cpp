@@ -8,25 +8,10 @@
 namespace saccade::SACCADE_ISA {
 namespace {
 
-// Where a maximum is: as wide as the value it goes with.
-template <class A>
-using Index = std::conditional_t<sizeof(A) == 8, std::int64_t, std::int32_t>;
-
 template <bool Whole, int N>
 SACCADE_HD void store_argmax(std::int32_t* p, Vec<std::int32_t, N> v, std::int64_t n) {
   if constexpr (Whole) return store(p, v);
   for (std::int64_t i = 0; i < n; ++i) p[i] = v[i];
-}
-
-// Calls body(first channel, registers, whole, lanes): eight registers at a time, four, one, then what is left.
-template <class A, class Body>
-SACCADE_HD void each_channel_group(std::int64_t channels, const Body& body) {
-  constexpr int kN = kLanes<A>;
-  std::int64_t c = 0;
-  for (; c + 8 * kN <= channels; c += 8 * kN) body(c, std::integral_constant<int, 8>{}, std::true_type{}, kN);
-  for (; c + 4 * kN <= channels; c += 4 * kN) body(c, std::integral_constant<int, 4>{}, std::true_type{}, kN);
-  for (; c + kN <= channels; c += kN) body(c, std::integral_constant<int, 1>{}, std::true_type{}, kN);
-  if (c < channels) body(c, std::integral_constant<int, 1>{}, std::false_type{}, channels - c);
 }
 
 SACCADE_HD bool any_negative(Vec<std::int32_t, 16> v) {
@@ -90,11 +75,12 @@ void forward(const MapBlock<const T>& map, const RoiBins& bins, std::int64_t cha
              std::int64_t bin_stride) {
   for (std::int64_t p = 0; p < bins.pooled_h; ++p)
     for (std::int64_t q = 0; q < bins.pooled_w; ++q, out += bin_stride, argmax += bin_stride)
-      each_channel_group<Accumulator<T>>(channels, [&](std::int64_t c, auto registers, auto whole, std::int64_t lanes) {
-        MapBlock<const T> from = map;
-        from.data += c;
-        bin_maximum<T, registers(), whole()>(from, bins, p, q, lanes, out + c, argmax + c);
-      });
+      each_channel_group<Accumulator<T>, 8>(
+          channels, [&](std::int64_t c, auto registers, auto whole, std::int64_t lanes) {
+            MapBlock<const T> from = map;
+            from.data += c;
+            bin_maximum<T, registers(), whole()>(from, bins, p, q, lanes, out + c, argmax + c);
+          });
   if (bins.streamed) stream_fence();
 }
 

@@ -25,6 +25,19 @@ SACCADE_HD void store_lanes(T* p, Vec<A> v, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) p[i] = from_float<T>(lanes[i]);
 }
 
+// Calls body(first channel, registers, whole, lanes): Most registers at a time, four, one, then what is left.
+template <class A, int Most = 4, class Body>
+SACCADE_HD void each_channel_group(std::int64_t channels, const Body& body) {
+  constexpr int kN = kLanes<A>;
+  std::int64_t c = 0;
+  if constexpr (Most > 4)
+    for (; c + Most * kN <= channels; c += Most * kN)
+      body(c, std::integral_constant<int, Most>{}, std::true_type{}, kN);
+  for (; c + 4 * kN <= channels; c += 4 * kN) body(c, std::integral_constant<int, 4>{}, std::true_type{}, kN);
+  for (; c + kN <= channels; c += kN) body(c, std::integral_constant<int, 1>{}, std::true_type{}, kN);
+  if (c < channels) body(c, std::integral_constant<int, 1>{}, std::false_type{}, channels - c);
+}
+
 // out[j .. j + Registers * lanes) = sum over k < Count of weight[k] * source[k][j ..].
 template <class A, int Count, int Registers, bool Whole, class S, class D>
 SACCADE_HD void weighted_sum_at(std::int64_t j, std::int64_t lanes, const S* const* source, const Vec<A>* weight,

@@ -17,6 +17,7 @@ from saccade.ops.frozen_batch_norm import FrozenBatchNorm2d
 from saccade.ops.haar_features import haar_features
 from saccade.ops.integral_image import integral_image
 from saccade.ops.masks_to_boxes import masks_to_boxes
+from saccade.ops.max_pool2d import max_pool2d, min_pool2d
 from saccade.ops.multiscale_roi_align import MultiScaleRoIAlign, multiscale_roi_align
 from saccade.ops.nms import batched_nms, nms, nms_padded
 from saccade.ops.nms_rotated import nms_rotated
@@ -53,6 +54,8 @@ __all__ = [
     "haar_features",
     "integral_image",
     "masks_to_boxes",
+    "max_pool2d",
+    "min_pool2d",
     "multiscale_roi_align",
     "nms",
     "nms_padded",

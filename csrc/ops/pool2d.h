@@ -1,0 +1,37 @@
+// What the 2-D pooling operations share: the rules of their arguments, the shape that follows, the cut of the work.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/tensor_view.h"
+#include "math/pool2d.h"
+
+namespace saccade {
+
+using Pair = std::vector<std::int64_t>;  // along the rows, along the columns
+
+// "(2, 3)" as Python prints a pair.
+std::string pair_string(const Pair& pair);
+
+// Every rule of torch's: input (n, c, h, w) of a floating type, only n may be 0; sizes positive, padding not negative
+// and at most half of the kernel; a last window that starts beyond the input is dropped with ceil_mode; at least
+// one window per axis.
+PoolShape check_pool2d(const char* op, const TensorView& input, const Pair& kernel_size, const Pair& stride,
+                       const Pair& padding, const Pair& dilation, bool ceil_mode);
+
+// [begin, end) counts the rows of all planes, one after the other: body(plane, first row, last row) for the pieces of
+// at most `most` rows that lie in one plane each.
+template <class Body>
+void for_plane_rows(std::int64_t begin, std::int64_t end, std::int64_t rows, std::int64_t most, const Body& body) {
+  while (begin < end) {
+    const std::int64_t plane = begin / rows, first = begin % rows;
+    const std::int64_t last = std::min({rows, first + most, first + end - begin});
+    body(plane, first, last);
+    begin += last - first;
+  }
+}
+
+}  // namespace saccade

@@ -1,0 +1,107 @@
+// max_pool2d. Forward: a thread owns an output and reads its window in row order. Backward: a thread owns a cell and
+// compares the indices of the windows over it with its own, in row order: nothing is added atomically. Neighbouring
+// threads own neighbouring elements in memory. Floor for 8 x 64 x 112 x 112 with 3 x 3, stride 2: 45 MB, 14 us at
+// 3.3 TB/s.
+#include <cmath>
+
+#include "cuda/common/launch.cuh"
+#include "cuda/kernels/max_pool2d.h"
+#include "math/half.h"
+
+namespace saccade::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+// The place of element (row, column) of a (h, w) map in memory, and how far apart its elements are.
+struct Element {
+  std::int64_t base, stride, row, column;
+};
+
+// Element i of (images, channels, h, w) in memory order: its row, its column, and where its plane begins in a map of
+// `cells` cells.
+template <bool kLast>
+__device__ Element split(std::int64_t i, std::int64_t channels, std::int64_t h, std::int64_t w, std::int64_t cells) {
+  if constexpr (kLast) {
+    const std::int64_t pixel = i / channels, image = pixel / (h * w);
+    return {image * cells * channels + i % channels, channels, pixel / w % h, pixel % w};
+  }
+  return {i / (h * w) * cells, 1, i / w % h, i % w};
+}
+
+template <class T, bool kLast>
+__global__ void __launch_bounds__(kThreads)
+    max_pool2d_kernel(const T* input, PoolShape shape, std::int64_t channels, std::int64_t count, bool minimum, T* out,
+                      std::int64_t* indices) {
+  const std::int64_t i = thread_index();
+  if (i >= count) return;
+  using A = decltype(to_float(T{}));
+  const Element at = split<kLast>(i, channels, shape.y.out, shape.x.out, shape.y.in * shape.x.in);
+  const PoolRange rows = taps_inside(shape.y, at.row), columns = taps_inside(shape.x, at.column);
+  A best = -static_cast<A>(INFINITY);
+  std::int64_t where = first_cell(shape, at.row, at.column, rows, columns);
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+    const std::int64_t row = (window_start(shape.y, at.row) + r * shape.y.dilation) * shape.x.in;
+    for (std::int64_t c = columns.begin; c < columns.end; ++c) {
+      const std::int64_t cell = row + window_start(shape.x, at.column) + c * shape.x.dilation;
+      const A value = to_float(input[at.base + cell * at.stride]), candidate = minimum ? -value : value;
+      if (!(candidate > best || candidate != candidate)) continue;
+      best = candidate;
+      where = cell;
+    }
+  }
+  out[i] = from_float<T>(minimum ? -best : best);
+  if (indices != nullptr) indices[i] = where;
+}
+
+template <class T, bool kLast>
+__global__ void __launch_bounds__(kThreads)
+    max_pool2d_backward_kernel(const T* grad, const std::int64_t* indices, PoolShape shape, std::int64_t channels,
+                               std::int64_t count, T* grad_input) {
+  const std::int64_t i = thread_index();
+  if (i >= count) return;
+  const Element at = split<kLast>(i, channels, shape.y.in, shape.x.in, shape.y.out * shape.x.out);
+  const PoolRange rows = windows_over(shape.y, at.row), columns = windows_over(shape.x, at.column);
+  const std::int64_t cell = at.row * shape.x.in + at.column;
+  decltype(to_float(T{})) sum = 0;
+  for (std::int64_t p = rows.begin; p < rows.end; ++p) {
+    for (std::int64_t q = columns.begin; q < columns.end; ++q) {
+      const std::int64_t window = at.base + (p * shape.x.out + q) * at.stride;
+      if (indices[window] == cell) sum += to_float(grad[window]);
+    }
+  }
+  grad_input[i] = from_float<T>(sum);
+}
+
+}  // namespace
+
+template <class T>
+void launch_max_pool2d(const T* input, const PoolShape& shape, std::int64_t images, std::int64_t channels,
+                       bool channels_last, bool minimum, T* out, std::int64_t* indices, cudaStream_t stream) {
+  const std::int64_t count = images * channels * shape.y.out * shape.x.out;
+  launch({blocks_for(count, kThreads), kThreads, stream},
+         channels_last ? max_pool2d_kernel<T, true> : max_pool2d_kernel<T, false>, input, shape, channels, count,
+         minimum, out, indices);
+}
+
+template <class T>
+void launch_max_pool2d_backward(const T* grad, const std::int64_t* indices, const PoolShape& shape, std::int64_t images,
+                                std::int64_t channels, bool channels_last, T* grad_input, cudaStream_t stream) {
+  const std::int64_t count = images * channels * shape.y.in * shape.x.in;
+  launch({blocks_for(count, kThreads), kThreads, stream},
+         channels_last ? max_pool2d_backward_kernel<T, true> : max_pool2d_backward_kernel<T, false>, grad, indices,
+         shape, channels, count, grad_input);
+}
+
+#define SACCADE_INSTANTIATE(T)                                                                            \
+  template void launch_max_pool2d(const T*, const PoolShape&, std::int64_t, std::int64_t, bool, bool, T*, \
+                                  std::int64_t*, cudaStream_t);                                           \
+  template void launch_max_pool2d_backward(const T*, const std::int64_t*, const PoolShape&, std::int64_t, \
+                                           std::int64_t, bool, T*, cudaStream_t);
+SACCADE_INSTANTIATE(Float16)
+SACCADE_INSTANTIATE(BFloat16)
+SACCADE_INSTANTIATE(float)
+SACCADE_INSTANTIATE(double)
+#undef SACCADE_INSTANTIATE
+
+}  // namespace saccade::cuda
