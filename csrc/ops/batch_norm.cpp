@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "common/dispatch.h"
-#include "common/huge_pages.h"
+#include "common/large_output.h"
 #include "common/parallel.h"
 #include "common/scratch.h"
 #include "kernels/batch_norm.h"

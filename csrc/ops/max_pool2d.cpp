@@ -1,7 +1,7 @@
 #include "ops/max_pool2d.h"
 
 #include "common/dispatch.h"
-#include "common/huge_pages.h"
+#include "common/large_output.h"
 #include "common/parallel.h"
 #include "common/scratch.h"
 #include "kernels/max_pool2d.h"
