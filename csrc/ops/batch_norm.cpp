@@ -45,8 +45,8 @@ class Channels {
   const Scratch<A> values_;
 };
 
-// Past the caches: outputs of half the last-level cache and more, whose lines would be read only to be overwritten.
-// Measured on 25.7 MB (32 MB of cache): streaming takes a quarter off.
+// Past the caches: outputs of a third of the last-level cache and more, whose lines would be read only to be
+// overwritten. Measured on 25.7 MB (32 MB of cache): streaming takes a quarter off.
 constexpr std::int64_t kStreamBytes = std::int64_t{12} << 20;
 
 template <class T>

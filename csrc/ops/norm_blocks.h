@@ -64,7 +64,7 @@ class NormBlocks {
 
   // measure(group, k) for every chunk of a group, then finish(group, begin, end) for its channels, then apply(group,
   // k). With channels enough for the threads a channel is finished at once: it is read for the second time from the
-  // cache of the core. Measured on 8 x 64 x 112 x 112, one channel being 400 KB.
+  // cache of the core. A channel of 8 x 64 x 112 x 112 has 400 KB.
   template <class Measure, class Finish, class Apply>
   void measure_then_apply(const Measure& measure, const Finish& finish, const Apply& apply) const {
     if (groups >= 2 * omp_get_max_threads()) {
