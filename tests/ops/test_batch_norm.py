@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from saccade import ops
 from saccade.reference.batch_norm import batch_norm as reference
+from tests.util.opinfo import opinfo
 from tests.util.strategies import awkward_floats
 from tests.util.tolerance import assert_close
 
@@ -141,10 +142,7 @@ def test_without_parameters(shape, layout, given, device):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_samples_of_torch(dtype, device):
-    invocations = pytest.importorskip(
-        "torch.testing._internal.common_methods_invocations", reason="needs expecttest", exc_type=ImportError
-    )
-    (info,) = [op for op in invocations.op_db if op.name == "nn.functional.batch_norm" and not op.variant_test_name]
+    info = opinfo("nn.functional.batch_norm")
     assert info.error_inputs_func is None  # test_raises_where_torch_does has some of its own
     count = 0
     for sample in info.sample_inputs(device, dtype, requires_grad=True):
