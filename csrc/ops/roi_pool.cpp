@@ -131,7 +131,7 @@ class Backward {
       begin_.push_back(order_.size());
       for (const PoolBlock& block : blocks)
         for (std::size_t i = 0; block.region.map == image && i < block.region.roi.size(); ++i)
-          order_.push_back({block.region.roi[i], block.region.rect[i].end_row});
+          order_.push_back(block.region.roi[i]);
     }
     begin_.push_back(order_.size());
   }
@@ -150,7 +150,7 @@ class Backward {
     });
   }
 
-  // Channels innermost: bands of rows, a few for each thread to share out, with all channels, so that cells are whole.
+  // Channels innermost: a band of rows for each thread, with all channels, so that cells are whole.
   // A bin that lies on two bands is taken by both, each adding what falls on its own.
   void run_channels_last(const std::vector<PoolBlock>& blocks) {
     sort_bins(blocks);
@@ -168,9 +168,6 @@ class Backward {
   }
 
  private:
-  struct Region {
-    std::int64_t roi, end_row;
-  };
   struct Bin {
     std::int64_t index;
     std::int32_t first_row, end_row;
@@ -214,7 +211,7 @@ class Backward {
     // The distance covers the latency of memory: a region has 49 additions.
     constexpr std::size_t kAhead = 6;
     const std::size_t end = begin_[image + 1];
-    const auto planes = [&](std::size_t i) { return gradient((order_[i].roi * channels_ + c) * bins_); };
+    const auto planes = [&](std::size_t i) { return gradient((order_[i] * channels_ + c) * bins_); };
     for (std::size_t i = begin_[image]; i < end; ++i)
       kernel(planes(i), planes(std::min(i + kAhead, end - 1)), bins_, count, sums, cells_);
     if constexpr (!kInPlace)
@@ -251,8 +248,8 @@ class Backward {
 
   const TensorView &grad_, &argmax_, &map_;
   const std::int64_t channels_, bins_, cells_;
-  std::vector<Region> order_;
-  std::vector<std::size_t> begin_;  // of an image in `order_`
+  std::vector<std::int64_t> order_;  // regions
+  std::vector<std::size_t> begin_;   // of an image in `order_`
   std::vector<Bin> bin_order_;
   std::vector<std::size_t> first_bin_;  // of an image in `bin_order_`
 };
