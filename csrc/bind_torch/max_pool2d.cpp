@@ -8,7 +8,7 @@ namespace {
 std::tuple<Tensor, Tensor> pool(const char* op, bool minimum, const Tensor& input, const Pair& kernel_size,
                                 const Pair& stride, const Pair& padding, const Pair& dilation, bool ceil_mode,
                                 bool return_indices) {
-  const PoolShape shape = check_pool2d(op, view(input), kernel_size, stride, padding, dilation, ceil_mode);
+  const WindowShape shape = check_pool2d(op, view(input), kernel_size, stride, padding, dilation, ceil_mode);
   const MemoryFormat format = format_of(input);
   const Tensor ordered = in_format(input, format);
   const std::vector<std::int64_t> sizes = {input.size(0), input.size(1), shape.y.out, shape.x.out};
@@ -36,7 +36,7 @@ Tensor max_pool2d_backward(const Tensor& grad, const Tensor& indices, std::vecto
                            bool channels_last) {
   const MemoryFormat format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
   Tensor grad_input = empty(input_shape, grad, {}, format);
-  const PoolShape shape =
+  const WindowShape shape =
       check_pool2d("max_pool2d", view(grad_input), kernel_size, stride, padding, dilation, ceil_mode);
   const MemoryFormat layout = format_of(grad_input);
   const Tensor ordered_grad = in_format(grad, layout), ordered_indices = in_format(indices, layout);

@@ -109,7 +109,7 @@ SACCADE_HD void fold_columns(const A* row, const std::int64_t* offsets, std::int
 // One row of outputs and where they are. rows: where each of the window's rows begins in `values`; cells: the index of
 // its tap in column 0 of the padded plane. A window of -inf alone has replaced nothing: its index is its first cell's.
 template <class T, class A>
-SACCADE_HD void indexed_row(const A* values, const PoolShape& shape, std::int64_t p, PoolRange taps,
+SACCADE_HD void indexed_row(const A* values, const WindowShape& shape, std::int64_t p, WindowRange taps,
                             const std::int64_t* rows, const std::int64_t* offsets, Vec<Index<A>> sign, T* out,
                             std::int64_t* indices) {
   constexpr int kN = kLanes<A>;
@@ -147,9 +147,9 @@ SACCADE_HD void indexed_row(const A* values, const PoolShape& shape, std::int64_
 }
 
 template <class T, class A = Accumulator<T>>
-void forward_plane(const T* input, const PoolShape& shape, const MaxPoolRing& ring, bool minimum, std::int64_t first,
+void forward_plane(const T* input, const WindowShape& shape, const MaxPoolRing& ring, bool minimum, std::int64_t first,
                    std::int64_t last, A* values, std::int64_t* plan, T* out, std::int64_t* indices) {
-  const PoolAxis &y = shape.y, &x = shape.x;
+  const WindowAxis &y = shape.y, &x = shape.x;
   std::int64_t *held = plan, *rows = held + ring.rows, *offsets = rows + ring.taps_y;
   for (std::int64_t i = 0; i < ring.values(); ++i) values[i] = kLowest<A>;
   for (std::int64_t i = 0; i < ring.rows; ++i) held[i] = -1;
@@ -160,7 +160,7 @@ void forward_plane(const T* input, const PoolShape& shape, const MaxPoolRing& ri
   const auto sign = sign_of<A>(minimum);
   for (std::int64_t p = first; p < last; ++p) {
     const std::int64_t start = window_start(y, p);
-    const PoolRange taps = taps_inside(y, p);
+    const WindowRange taps = taps_inside(y, p);
     T* to = out + p * x.out;
     if (indices == nullptr) {
       const std::int64_t top = start + taps.begin * y.dilation, count = taps.end - taps.begin;
@@ -187,8 +187,8 @@ void forward_plane(const T* input, const PoolShape& shape, const MaxPoolRing& ri
 
 // One window, Registers * lanes channels.
 template <class T, int Registers, bool Whole, bool Indexed>
-SACCADE_HD void window_channels(const T* input, const PoolShape& shape, std::int64_t channels, std::int64_t p,
-                                std::int64_t q, PoolRange rows, PoolRange columns, Vec<Index<Accumulator<T>>> sign,
+SACCADE_HD void window_channels(const T* input, const WindowShape& shape, std::int64_t channels, std::int64_t p,
+                                std::int64_t q, WindowRange rows, WindowRange columns, Vec<Index<Accumulator<T>>> sign,
                                 std::int64_t lanes, T* out, std::int64_t* indices) {
   using A = Accumulator<T>;
   using I = Vec<Index<A>>;
@@ -220,11 +220,12 @@ SACCADE_HD void window_channels(const T* input, const PoolShape& shape, std::int
 }
 
 template <class T, bool Indexed>
-SACCADE_HD void channel_rows(const T* input, const PoolShape& shape, const PoolRange* columns, std::int64_t channels,
-                             bool minimum, std::int64_t first, std::int64_t last, T* out, std::int64_t* indices) {
+SACCADE_HD void channel_rows(const T* input, const WindowShape& shape, const WindowRange* columns,
+                             std::int64_t channels, bool minimum, std::int64_t first, std::int64_t last, T* out,
+                             std::int64_t* indices) {
   const auto sign = sign_of<Accumulator<T>>(minimum);
   for (std::int64_t p = first; p < last; ++p) {
-    const PoolRange rows = taps_inside(shape.y, p);
+    const WindowRange rows = taps_inside(shape.y, p);
     for (std::int64_t q = 0; q < shape.x.out; ++q) {
       const std::int64_t at = (p * shape.x.out + q) * channels;
       each_channel_group<Accumulator<T>>(channels, [&](std::int64_t c, auto registers, auto whole, std::int64_t lanes) {
@@ -236,7 +237,7 @@ SACCADE_HD void channel_rows(const T* input, const PoolShape& shape, const PoolR
 }
 
 template <class T>
-void forward_channels(const T* input, const PoolShape& shape, const PoolRange* columns, std::int64_t channels,
+void forward_channels(const T* input, const WindowShape& shape, const WindowRange* columns, std::int64_t channels,
                       bool minimum, std::int64_t first, std::int64_t last, T* out, std::int64_t* indices) {
   if (indices != nullptr) {
     channel_rows<T, true>(input, shape, columns, channels, minimum, first, last, out, indices);

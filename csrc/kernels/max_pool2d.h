@@ -6,7 +6,7 @@
 
 #include "common/dtype.h"
 #include "isa/isa.h"
-#include "math/pool2d.h"
+#include "math/windows.h"
 
 namespace saccade {
 
@@ -18,7 +18,7 @@ struct MaxPoolRing {
   std::int64_t plan() const { return rows + taps_y + taps_x; }  // integers
 };
 // With indices a window's rows are kept, without only their maximum.
-SACCADE_HD MaxPoolRing max_pool_ring(const PoolShape& shape, bool with_indices) {
+SACCADE_HD MaxPoolRing max_pool_ring(const WindowShape& shape, bool with_indices) {
   constexpr std::int64_t kMostLanes = 16;
   const auto whole = [](std::int64_t n) { return (n + kMostLanes - 1) / kMostLanes * kMostLanes; };
   const std::int64_t reach = (shape.x.kernel - 1) * shape.x.dilation / shape.x.stride;
@@ -31,11 +31,11 @@ template <class T>
 struct MaxPool2dFunctions {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
   // Rows [first, last) of one plane's output. indices may be null.
-  void (*forward_plane)(const T* input, const PoolShape& shape, const MaxPoolRing& ring, bool minimum,
+  void (*forward_plane)(const T* input, const WindowShape& shape, const MaxPoolRing& ring, bool minimum,
                         std::int64_t first, std::int64_t last, A* values, std::int64_t* plan, T* out,
                         std::int64_t* indices);
   // The same for one image of (h, w, channels); columns: taps_inside of every column of windows.
-  void (*forward_channels)(const T* input, const PoolShape& shape, const PoolRange* columns, std::int64_t channels,
+  void (*forward_channels)(const T* input, const WindowShape& shape, const WindowRange* columns, std::int64_t channels,
                            bool minimum, std::int64_t first, std::int64_t last, T* out, std::int64_t* indices);
 };
 

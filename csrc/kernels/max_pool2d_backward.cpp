@@ -64,7 +64,7 @@ SACCADE_HD void store_upto(T* p, Vec<A> v, std::int64_t n) {
 
 // One row of cells. backs(m): the windows over the cells x with x % stride == m, and the place of x = m.
 template <class T, class A, class Backs>
-SACCADE_HD void gather_row(const PoolAxis& x, std::int64_t cell, const Backs& backs, T* out) {
+SACCADE_HD void gather_row(const WindowAxis& x, std::int64_t cell, const Backs& backs, T* out) {
   constexpr int kN = kLanes<A>;
   if (x.stride == 1) {
     const auto [over, at] = backs(0);
@@ -100,10 +100,10 @@ struct BacksAt {
 };
 
 template <class T, class A = Accumulator<T>>
-void gather_plane(const T* grad, const std::int64_t* indices, const PoolShape& shape, const MaxPoolGather& gather,
+void gather_plane(const T* grad, const std::int64_t* indices, const WindowShape& shape, const MaxPoolGather& gather,
                   std::int64_t first, std::int64_t last, A* values, Index<A>* where, std::int64_t* plan,
                   T* grad_input) {
-  const PoolAxis &y = shape.y, &x = shape.x;
+  const WindowAxis &y = shape.y, &x = shape.x;
   std::int64_t *held = plan, *begins = held + gather.slots, *back = begins + x.stride + 1;
   for (std::int64_t i = 0; i < gather.values(); ++i) values[i] = A{}, where[i] = -1;
   for (std::int64_t i = 0; i < gather.slots; ++i) held[i] = -1;
@@ -116,7 +116,7 @@ void gather_plane(const T* grad, const std::int64_t* indices, const PoolShape& s
   begins[x.stride] = count;
   std::int64_t slot[kGatherTaps];
   for (std::int64_t row = first; row < last; ++row) {
-    const PoolRange windows = windows_over(y, row);
+    const WindowRange windows = windows_over(y, row);
     std::int64_t slots = 0;
     for (std::int64_t p = windows.begin; p < windows.end; ++p) {
       const std::int64_t place = p % gather.slots;
@@ -138,7 +138,7 @@ void gather_plane(const T* grad, const std::int64_t* indices, const PoolShape& s
 }
 
 template <class T, class A = Accumulator<T>>
-void scatter_plane(const T* grad, const std::int64_t* indices, const PoolShape& shape, std::int64_t first,
+void scatter_plane(const T* grad, const std::int64_t* indices, const WindowShape& shape, std::int64_t first,
                    std::int64_t last, A* sums, T* grad_input) {
   const std::int64_t begin = first * shape.x.in, cells = (last - first) * shape.x.in;
   constexpr bool kInPlace = std::is_same_v<A, T>;
@@ -155,13 +155,14 @@ void scatter_plane(const T* grad, const std::int64_t* indices, const PoolShape& 
 }
 
 template <class T>
-void backward_channels(const T* grad, const std::int64_t* indices, const PoolShape& shape, const PoolRange* over_column,
-                       std::int64_t channels, std::int64_t first, std::int64_t last, T* grad_input) {
+void backward_channels(const T* grad, const std::int64_t* indices, const WindowShape& shape,
+                       const WindowRange* over_column, std::int64_t channels, std::int64_t first, std::int64_t last,
+                       T* grad_input) {
   using A = Accumulator<T>;
   using I = Index<A>;
   constexpr int kN = kLanes<A>;
   for (std::int64_t cell = first * shape.x.in; cell < last * shape.x.in; ++cell) {
-    const PoolRange rows = windows_over(shape.y, cell / shape.x.in), columns = over_column[cell % shape.x.in];
+    const WindowRange rows = windows_over(shape.y, cell / shape.x.in), columns = over_column[cell % shape.x.in];
     each_channel_group<A>(channels, [&](std::int64_t c, auto registers, auto whole, std::int64_t lanes) {
       Vec<A> sum[registers()] = {};
       for (std::int64_t p = rows.begin; p < rows.end; ++p)

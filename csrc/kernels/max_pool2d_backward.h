@@ -6,7 +6,7 @@
 
 #include "common/dtype.h"
 #include "isa/isa.h"
-#include "math/pool2d.h"
+#include "math/windows.h"
 
 namespace saccade {
 
@@ -20,9 +20,9 @@ struct MaxPoolGather {
   std::int64_t values() const { return row * slots; }
   std::int64_t plan() const { return slots + stride + 1 + taps; }
 };
-SACCADE_HD MaxPoolGather max_pool_gather(const PoolShape& shape) {
+SACCADE_HD MaxPoolGather max_pool_gather(const WindowShape& shape) {
   constexpr std::int64_t kMostLanes = 16;
-  const PoolAxis& x = shape.x;
+  const WindowAxis& x = shape.x;
   const std::int64_t margin = (x.kernel - 1) * x.dilation / x.stride;
   const std::int64_t columns = (x.in - 1 + x.padding) / x.stride + 1;
   return {margin, (margin + columns + 2 * kMostLanes) / kMostLanes * kMostLanes,
@@ -34,13 +34,14 @@ struct MaxPool2dBackwardFunctions {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
   using I = std::conditional_t<std::is_same_v<T, double>, std::int64_t, std::int32_t>;
   // Rows [first, last) of one plane's gradient: every cell looks at the windows over it. For small kernels.
-  void (*gather_plane)(const T* grad, const std::int64_t* indices, const PoolShape& shape, const MaxPoolGather& gather,
-                       std::int64_t first, std::int64_t last, A* values, I* where, std::int64_t* plan, T* grad_input);
+  void (*gather_plane)(const T* grad, const std::int64_t* indices, const WindowShape& shape,
+                       const MaxPoolGather& gather, std::int64_t first, std::int64_t last, A* values, I* where,
+                       std::int64_t* plan, T* grad_input);
   // The same from the windows' side; sums holds the rows, and is not used where T is A.
-  void (*scatter_plane)(const T* grad, const std::int64_t* indices, const PoolShape& shape, std::int64_t first,
+  void (*scatter_plane)(const T* grad, const std::int64_t* indices, const WindowShape& shape, std::int64_t first,
                         std::int64_t last, A* sums, T* grad_input);
   // One image of (h, w, channels); columns: windows_over of every column.
-  void (*channels)(const T* grad, const std::int64_t* indices, const PoolShape& shape, const PoolRange* columns,
+  void (*channels)(const T* grad, const std::int64_t* indices, const WindowShape& shape, const WindowRange* columns,
                    std::int64_t channels, std::int64_t first, std::int64_t last, T* grad_input);
 };
 

@@ -12,7 +12,7 @@
 namespace saccade {
 
 void check_max_pool2d_backward(const TensorView& grad, const TensorView& indices, const TensorView& grad_input,
-                               const PoolShape& shape) {
+                               const WindowShape& shape) {
   const std::int64_t n = grad_input.size(0), c = grad_input.size(1);
   require_shape("max_pool2d", "grad", grad, "(N, C, out_h, out_w)", {n, c, shape.y.out, shape.x.out});
   require_shape("max_pool2d", "indices", indices, "(N, C, out_h, out_w)", {n, c, shape.y.out, shape.x.out});
@@ -25,8 +25,8 @@ namespace {
 std::int64_t row_grain(std::int64_t row_length) { return std::max<std::int64_t>(1, 16384 / row_length); }
 
 template <class RangeOf>
-std::vector<PoolRange> ranges(std::int64_t count, const RangeOf& range_of) {
-  std::vector<PoolRange> result(count);
+std::vector<WindowRange> ranges(std::int64_t count, const RangeOf& range_of) {
+  std::vector<WindowRange> result(count);
   for (std::int64_t i = 0; i < count; ++i) result[i] = range_of(i);
   return result;
 }
@@ -36,7 +36,7 @@ constexpr std::int64_t kBandBytes = 16 << 10;
 
 }  // namespace
 
-void max_pool2d(const TensorView& input, const PoolShape& shape, bool minimum, const TensorView& out,
+void max_pool2d(const TensorView& input, const WindowShape& shape, bool minimum, const TensorView& out,
                 const TensorView& indices) {
   if (out.numel() == 0) return;
   const std::int64_t n = input.size(0), c = input.size(1), cells = shape.y.in * shape.x.in;
@@ -74,7 +74,7 @@ void max_pool2d(const TensorView& input, const PoolShape& shape, bool minimum, c
   });
 }
 
-void max_pool2d_backward(const TensorView& grad, const TensorView& indices, const PoolShape& shape,
+void max_pool2d_backward(const TensorView& grad, const TensorView& indices, const WindowShape& shape,
                          const TensorView& grad_input) {
   check_max_pool2d_backward(grad, indices, grad_input, shape);
   if (grad_input.numel() == 0) return;

@@ -12,14 +12,14 @@
 namespace saccade {
 
 // indices.data may be null: they are not wanted then. All views in one memory format.
-void max_pool2d(const TensorView& input, const PoolShape& shape, bool minimum, const TensorView& out,
+void max_pool2d(const TensorView& input, const WindowShape& shape, bool minimum, const TensorView& out,
                 const TensorView& indices);
 
 // grad and indices in the memory format of grad_input, every element of which is written. A cell's windows are summed
 // in row order whatever the number of threads.
 void check_max_pool2d_backward(const TensorView& grad, const TensorView& indices, const TensorView& grad_input,
-                               const PoolShape& shape);
-void max_pool2d_backward(const TensorView& grad, const TensorView& indices, const PoolShape& shape,
+                               const WindowShape& shape);
+void max_pool2d_backward(const TensorView& grad, const TensorView& indices, const WindowShape& shape,
                          const TensorView& grad_input);
 
 }  // namespace saccade

@@ -21,8 +21,8 @@ void require_pair(const char* op, const char* name, const Pair& pair, std::int64
 }
 
 // torch's pooling_output_shape. One window needs no stride, however long the one asked for.
-PoolAxis axis_of(std::int64_t in, std::int64_t kernel, std::int64_t stride, std::int64_t padding, std::int64_t dilation,
-                 bool ceil_mode) {
+WindowAxis axis_of(std::int64_t in, std::int64_t kernel, std::int64_t stride, std::int64_t padding,
+                   std::int64_t dilation, bool ceil_mode) {
   const std::int64_t room = in + 2 * padding - dilation * (kernel - 1) - 1;
   if (room < 0 && (!ceil_mode || room <= -stride)) return {in, 0, kernel, stride, padding, dilation};
   std::int64_t out = room < 0 ? 1 : (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
@@ -32,8 +32,8 @@ PoolAxis axis_of(std::int64_t in, std::int64_t kernel, std::int64_t stride, std:
 
 }  // namespace
 
-PoolShape check_pool2d(const char* op, const TensorView& input, const Pair& kernel_size, const Pair& stride,
-                       const Pair& padding, const Pair& dilation, bool ceil_mode) {
+WindowShape check_pool2d(const char* op, const TensorView& input, const Pair& kernel_size, const Pair& stride,
+                         const Pair& padding, const Pair& dilation, bool ceil_mode) {
   require_shape(op, "input", input, "(N, C, H, W)", {-1, -1, -1, -1});
   require_floating(op, "input", input);
   require(input.size(1) > 0 && input.size(2) > 0 && input.size(3) > 0, op,
@@ -48,7 +48,7 @@ PoolShape check_pool2d(const char* op, const TensorView& input, const Pair& kern
   for (int d = 0; d < 2; ++d) fits = fits && padding[d] <= kernel_size[d] / 2;
   require(fits, op, ": padding must be at most half of kernel_size, got ", pair_string(padding), " for ",
           pair_string(kernel_size));
-  const PoolShape shape = {
+  const WindowShape shape = {
       axis_of(input.size(2), kernel_size[0], stride[0], padding[0], dilation[0], ceil_mode),
       axis_of(input.size(3), kernel_size[1], stride[1], padding[1], dilation[1], ceil_mode),
   };

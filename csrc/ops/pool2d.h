@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "common/tensor_view.h"
-#include "math/pool2d.h"
+#include "math/windows.h"
 
 namespace saccade {
 
@@ -19,8 +19,8 @@ std::string pair_string(const Pair& pair);
 // Every rule of torch's: input (n, c, h, w) of a floating type, only n may be 0; sizes positive, padding not negative
 // and at most half of the kernel; a last window that starts beyond the input is dropped with ceil_mode; at least
 // one window per axis.
-PoolShape check_pool2d(const char* op, const TensorView& input, const Pair& kernel_size, const Pair& stride,
-                       const Pair& padding, const Pair& dilation, bool ceil_mode);
+WindowShape check_pool2d(const char* op, const TensorView& input, const Pair& kernel_size, const Pair& stride,
+                         const Pair& padding, const Pair& dilation, bool ceil_mode);
 
 // [begin, end) counts the rows of all planes, one after the other: body(plane, first row, last row) for the pieces of
 // at most `most` rows that lie in one plane each.

@@ -13,7 +13,7 @@ using bind_torch::format_of, bind_torch::in_format, bind_torch::MemoryFormat;
 std::tuple<Tensor, Tensor> pool(const char* op, bool minimum, const Tensor& input, const Pair& kernel_size,
                                 const Pair& stride, const Pair& padding, const Pair& dilation, bool ceil_mode,
                                 bool return_indices) {
-  const PoolShape shape = check_pool2d(op, view(input), kernel_size, stride, padding, dilation, ceil_mode);
+  const WindowShape shape = check_pool2d(op, view(input), kernel_size, stride, padding, dilation, ceil_mode);
   const DeviceOf device(input);
   const MemoryFormat format = format_of(input);
   const Tensor ordered = in_format(input, format);
@@ -48,7 +48,7 @@ Tensor max_pool2d_backward(const Tensor& grad, const Tensor& indices, std::vecto
   const DeviceOf device(grad);
   const MemoryFormat format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
   Tensor grad_input = empty(input_shape, grad, {}, format);
-  const PoolShape shape =
+  const WindowShape shape =
       check_pool2d("max_pool2d", view(grad_input), kernel_size, stride, padding, dilation, ceil_mode);
   check_max_pool2d_backward(view(grad), view(indices), view(grad_input), shape);
   const MemoryFormat layout = format_of(grad_input);

@@ -31,13 +31,13 @@ __device__ Element split(std::int64_t i, std::int64_t channels, std::int64_t h, 
 
 template <class T, bool kLast>
 __global__ void __launch_bounds__(kThreads)
-    max_pool2d_kernel(const T* input, PoolShape shape, std::int64_t channels, std::int64_t count, bool minimum, T* out,
-                      std::int64_t* indices) {
+    max_pool2d_kernel(const T* input, WindowShape shape, std::int64_t channels, std::int64_t count, bool minimum,
+                      T* out, std::int64_t* indices) {
   const std::int64_t i = thread_index();
   if (i >= count) return;
   using A = decltype(to_float(T{}));
   const Element at = split<kLast>(i, channels, shape.y.out, shape.x.out, shape.y.in * shape.x.in);
-  const PoolRange rows = taps_inside(shape.y, at.row), columns = taps_inside(shape.x, at.column);
+  const WindowRange rows = taps_inside(shape.y, at.row), columns = taps_inside(shape.x, at.column);
   A best = -static_cast<A>(INFINITY);
   std::int64_t where = first_cell(shape, at.row, at.column, rows, columns);
   for (std::int64_t r = rows.begin; r < rows.end; ++r) {
@@ -56,12 +56,12 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T, bool kLast>
 __global__ void __launch_bounds__(kThreads)
-    max_pool2d_backward_kernel(const T* grad, const std::int64_t* indices, PoolShape shape, std::int64_t channels,
+    max_pool2d_backward_kernel(const T* grad, const std::int64_t* indices, WindowShape shape, std::int64_t channels,
                                std::int64_t count, T* grad_input) {
   const std::int64_t i = thread_index();
   if (i >= count) return;
   const Element at = split<kLast>(i, channels, shape.y.in, shape.x.in, shape.y.out * shape.x.out);
-  const PoolRange rows = windows_over(shape.y, at.row), columns = windows_over(shape.x, at.column);
+  const WindowRange rows = windows_over(shape.y, at.row), columns = windows_over(shape.x, at.column);
   const std::int64_t cell = at.row * shape.x.in + at.column;
   decltype(to_float(T{})) sum = 0;
   for (std::int64_t p = rows.begin; p < rows.end; ++p) {
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 template <class T>
-void launch_max_pool2d(const T* input, const PoolShape& shape, std::int64_t images, std::int64_t channels,
+void launch_max_pool2d(const T* input, const WindowShape& shape, std::int64_t images, std::int64_t channels,
                        bool channels_last, bool minimum, T* out, std::int64_t* indices, cudaStream_t stream) {
   const std::int64_t count = images * channels * shape.y.out * shape.x.out;
   launch({blocks_for(count, kThreads), kThreads, stream},
@@ -85,18 +85,19 @@ void launch_max_pool2d(const T* input, const PoolShape& shape, std::int64_t imag
 }
 
 template <class T>
-void launch_max_pool2d_backward(const T* grad, const std::int64_t* indices, const PoolShape& shape, std::int64_t images,
-                                std::int64_t channels, bool channels_last, T* grad_input, cudaStream_t stream) {
+void launch_max_pool2d_backward(const T* grad, const std::int64_t* indices, const WindowShape& shape,
+                                std::int64_t images, std::int64_t channels, bool channels_last, T* grad_input,
+                                cudaStream_t stream) {
   const std::int64_t count = images * channels * shape.y.in * shape.x.in;
   launch({blocks_for(count, kThreads), kThreads, stream},
          channels_last ? max_pool2d_backward_kernel<T, true> : max_pool2d_backward_kernel<T, false>, grad, indices,
          shape, channels, count, grad_input);
 }
 
-#define SACCADE_INSTANTIATE(T)                                                                            \
-  template void launch_max_pool2d(const T*, const PoolShape&, std::int64_t, std::int64_t, bool, bool, T*, \
-                                  std::int64_t*, cudaStream_t);                                           \
-  template void launch_max_pool2d_backward(const T*, const std::int64_t*, const PoolShape&, std::int64_t, \
+#define SACCADE_INSTANTIATE(T)                                                                              \
+  template void launch_max_pool2d(const T*, const WindowShape&, std::int64_t, std::int64_t, bool, bool, T*, \
+                                  std::int64_t*, cudaStream_t);                                             \
+  template void launch_max_pool2d_backward(const T*, const std::int64_t*, const WindowShape&, std::int64_t, \
                                            std::int64_t, bool, T*, cudaStream_t);
 SACCADE_INSTANTIATE(Float16)
 SACCADE_INSTANTIATE(BFloat16)

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "math/pool2d.h"
+#include "math/windows.h"
 
 namespace saccade::cuda {
 
@@ -12,12 +12,13 @@ namespace saccade::cuda {
 // (images, channels, h, w). T: float, double, Float16, BFloat16.
 
 template <class T>
-void launch_max_pool2d(const T* input, const PoolShape& shape, std::int64_t images, std::int64_t channels,
+void launch_max_pool2d(const T* input, const WindowShape& shape, std::int64_t images, std::int64_t channels,
                        bool channels_last, bool minimum, T* out, std::int64_t* indices, cudaStream_t stream);
 
 // Writes every element of grad_input.
 template <class T>
-void launch_max_pool2d_backward(const T* grad, const std::int64_t* indices, const PoolShape& shape, std::int64_t images,
-                                std::int64_t channels, bool channels_last, T* grad_input, cudaStream_t stream);
+void launch_max_pool2d_backward(const T* grad, const std::int64_t* indices, const WindowShape& shape,
+                                std::int64_t images, std::int64_t channels, bool channels_last, T* grad_input,
+                                cudaStream_t stream);
 
 }  // namespace saccade::cuda

@@ -1,0 +1,38 @@
+// 2-D convolution (cross-correlation, as in every network library), an affine map per channel, a residual and an
+// activation in the same pass:
+//   sum[n, k, p, q] = sum over c, i, j of input[n, c, p * sy - top + i * dy, q * sx - left + j * dx] * weight[k, c, i,
+//   j] out = activation((sum + bias[k]) * scale[k] + shift[k] + residual)
+// Cells outside the input are zero. With groups, output channel k sees the channels of its group only.
+//
+// input (n, c, h, w), weight (k, c / groups, kh, kw); both of one dtype, input and residual contiguous or
+// channels_last, out as the input; bias, scale, shift (k) of that dtype or, beside halves, float32. Semantics of
+// torch.nn.functional.conv2d. Halves are read as float32 and accumulated in it. A thread owns whole outputs and sums
+// them in a fixed order: the same bits for any number of threads. NaN and infinity spread as the sum says, except that
+// Winograd's transforms spread them over a tile.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "common/tensor_view.h"
+#include "math/activation.h"
+#include "math/conv2d.h"
+#include "ops/pool2d.h"
+
+namespace saccade {
+
+// stride and dilation: along the rows, along the columns. padding: top, bottom, left, right.
+ConvShape check_conv2d(const char* op, const TensorView& input, const TensorView& weight, const Pair& stride,
+                       const std::vector<std::int64_t>& padding, const Pair& dilation, std::int64_t groups);
+
+// What follows the sum; each but the activation may be missing.
+struct ConvEpilogue {
+  std::optional<TensorView> bias, scale, shift, residual;
+  std::int64_t activation = 0;
+};
+void check_conv2d_epilogue(const char* op, const TensorView& input, const ConvShape& shape,
+                           const ConvEpilogue& epilogue);
+
+void check_conv2d_grad(const char* op, const TensorView& grad, const TensorView& input, const ConvShape& shape);
+
+}  // namespace saccade
