@@ -73,6 +73,12 @@ void check_conv2d_epilogue(const char* op, const TensorView& input, const ConvSh
   require_same_device(op, "residual", *epilogue.residual, "input", input);
 }
 
+ConvAlgorithm check_conv2d_algorithm(const char* op, std::int64_t algorithm, const ConvShape&, DType) {
+  require(algorithm >= 0 && algorithm < kConvAlgorithms, op, ": algorithm must be a number from 0 to ",
+          kConvAlgorithms - 1, ", got ", algorithm);
+  return static_cast<ConvAlgorithm>(algorithm);
+}
+
 void check_conv2d_grad(const char* op, const TensorView& grad, const TensorView& input, const ConvShape& shape) {
   require_shape(op, "grad", grad, "(N, out_channels, out_h, out_w)",
                 {shape.images, shape.out_channels, shape.y.out, shape.x.out});
