@@ -5,6 +5,7 @@
 #include "common/scratch.h"
 #include "math/half.h"
 #include "ops/conv_gemm.h"
+#include "ops/conv_winograd.h"
 
 namespace saccade {
 namespace {
@@ -114,30 +115,44 @@ class FoldedAffine {
   }
 };
 
+// Results of a tile along each axis; 0: not Winograd's.
+int winograd_of(ConvAlgorithm algorithm) {
+  switch (algorithm) {
+    case ConvAlgorithm::kWinograd2: return 2;
+    case ConvAlgorithm::kWinograd4: return 4;
+    case ConvAlgorithm::kWinograd6: return 6;
+    default: return 0;
+  }
+}
+
 }  // namespace
 
-std::int64_t conv2d_packed_size(const ConvShape& shape, ConvAlgorithm, DType dtype, bool rows) {
+std::int64_t conv2d_packed_size(const ConvShape& shape, ConvAlgorithm algorithm, DType dtype, bool rows) {
+  if (const int m = winograd_of(algorithm)) return winograd_packed_size(shape, m);
   const Taps taps = forward_taps(shape);
   return conv_packed_size(forward_problem(shape, taps, rows), dtype);
 }
 
-void conv2d_pack(const TensorView& weight, const ConvShape& shape, ConvAlgorithm, bool rows, void* packed) {
+void conv2d_pack(const TensorView& weight, const ConvShape& shape, ConvAlgorithm algorithm, bool rows, void* packed) {
+  if (const int m = winograd_of(algorithm))
+    return winograd_pack(weight.ptr<const float>(), shape, m, static_cast<float*>(packed));
   const Taps taps = forward_taps(shape);
   conv_pack(forward_problem(shape, taps, rows), forward_weights(shape, taps, weight.data, weight.dtype), packed);
 }
 
-void conv2d(const TensorView& input, const void* packed, const ConvShape& shape, ConvAlgorithm,
+void conv2d(const TensorView& input, const void* packed, const ConvShape& shape, ConvAlgorithm algorithm,
             const ConvEpilogue& epilogue, const TensorView& out) {
   if (out.numel() == 0) return;
   advise_huge_pages(out.data, out.numel() * dtype_size(out.dtype));
   dispatch_floating(input.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const FoldedAffine<T> affine(epilogue, shape.out_channels);
+    const ConvAffine finish = {affine.scale.data(), affine.shift.data(), epilogue.residual,
+                               static_cast<Activation>(epilogue.activation)};
+    if (const int m = winograd_of(algorithm))
+      return conv_winograd(input, static_cast<const float*>(packed), shape, m, finish, out);
     const Taps taps = forward_taps(shape);
-    conv_gemm(
-        forward_problem(shape, taps, channels_last(out)), input, packed,
-        {affine.scale.data(), affine.shift.data(), epilogue.residual, static_cast<Activation>(epilogue.activation)},
-        out);
+    conv_gemm(forward_problem(shape, taps, channels_last(out)), input, packed, finish, out);
   });
 }
 

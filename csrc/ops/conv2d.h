@@ -38,10 +38,11 @@ void check_conv2d_grad(const char* op, const TensorView& grad, const TensorView&
 // How the sum is computed. Winograd's minimal filtering F(2x2), F(4x4), F(6x6) (Lavin and Gray, 2015) serves 3 x 3
 // kernels of stride 1 in float32; its result differs from the others' within the bounds that the public docstring
 // gives.
-enum class ConvAlgorithm : std::int64_t { kGemm = 0 };
-constexpr std::int64_t kConvAlgorithms = 1;
+enum class ConvAlgorithm : std::int64_t { kGemm = 0, kWinograd2 = 1, kWinograd4 = 2, kWinograd6 = 3 };
+constexpr std::int64_t kConvAlgorithms = 4;
 // The algorithm of that number, which must serve the shape and dtype.
-ConvAlgorithm check_conv2d_algorithm(const char* op, std::int64_t algorithm, const ConvShape& shape, DType dtype);
+ConvAlgorithm check_conv2d_algorithm(const char* op, std::int64_t algorithm, const ConvShape& shape, DType dtype,
+                                     bool channels_last);
 
 // Elements of the packed weights, whose dtype is the accumulator's; and the packing itself.
 std::int64_t conv2d_packed_size(const ConvShape& shape, ConvAlgorithm algorithm, DType dtype, bool channels_last);

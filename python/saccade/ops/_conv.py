@@ -9,8 +9,8 @@ from torch import Tensor
 
 from saccade.ops._pool import Size, pair
 
-Algorithm: TypeAlias = Literal["gemm"]
-ALGORITHMS: dict[str, int] = {"gemm": 0}
+Algorithm: TypeAlias = Literal["gemm", "winograd2", "winograd4", "winograd6"]
+ALGORITHMS: dict[str, int] = {"gemm": 0, "winograd2": 1, "winograd4": 2, "winograd6": 3}
 
 
 class Choice(NamedTuple):
