@@ -1,7 +1,7 @@
 // Depthwise convolution, and groups of two, four, eight channels: a register holds whole groups, and input channel i of
-// every group is one permutation of it away from all output channels that need it. Four neighbouring results at a time,
-// so that a weight is loaded once for four multiply-adds; the borders, where a tap may be outside, one at a time.
-// Floor for 3 x 3 depthwise: nine loads and nine multiply-adds for each register of results.
+// every group is one permutation of it away from all output channels that need it. Four or eight neighbouring results
+// at a time, so that a weight is loaded once for as many multiply-adds; the borders, where a tap may be outside, one at
+// a time. Floor for 3 x 3 depthwise: nine loads and nine multiply-adds for each register of results.
 #include "kernels/conv_lanes.h"
 
 #include "isa/exp.h"
@@ -10,7 +10,9 @@
 namespace saccade::SACCADE_ISA {
 namespace {
 
-constexpr int kResults = 4;
+// Results at a time: as many as keep their sums and cells in registers.
+template <int Group>
+constexpr int kResults = Group == 1 && SACCADE_VEC_BYTES == 64 ? 8 : 4;
 
 // Lane l becomes lane l / Group * Group + i.
 template <int Group, class V>
@@ -22,35 +24,48 @@ SACCADE_HD V spread(V v, int i) {
 }
 
 template <class T, int Group, int Results, bool Whole, bool Inside>
-SACCADE_HD void results_at(const ConvLanes<T>& c, const Vec<Accumulator<T>>* scale_shift, Activation activation,
-                           std::int64_t p, std::int64_t q, std::int64_t channel, std::int64_t lanes) {
+SACCADE_HD void add_taps(const ConvLanes<T>& c, const RowTap* taps, std::int64_t count, std::int64_t q,
+                         std::int64_t channel, std::int64_t lanes, Vec<Accumulator<T>>* sum) {
   using A = Accumulator<T>;
   using V = Vec<A>;
   constexpr int kN = kLanes<A>;
-  const ConvGrid& grid = *c.grid;
-  V sum[Results] = {};
-  const A* weights = c.weights + channel * Group * grid.taps;
-  for (std::int64_t t = 0; t < grid.taps; ++t, weights += Group * kN) {
-    const std::int64_t y = p * grid.step_y + grid.tap_y[t], x = q * grid.step_x + grid.tap_x[t];
-    if (y < 0 || y >= grid.source_h) continue;
-    if (!Inside && (x < 0 || x >= grid.source_w)) continue;
-    const T* from = c.source + (y * grid.source_w + x) * c.channels + channel;
+  const std::int64_t step = c.grid->step_x * c.channels;
+  const T* source = c.source + q * step + channel;
+  const A* weights = c.weights + channel * Group * c.grid->taps;
+  for (std::int64_t t = 0; t < count; ++t) {
+    if constexpr (!Inside) {
+      const std::int64_t x = q * c.grid->step_x + taps[t].x;
+      if (x < 0 || x >= c.grid->source_w) continue;
+    }
+    const T* from = source + taps[t].cell;
+    const A* weight = weights + taps[t].weight * Group * kN;
     V cells[Results];
-#pragma GCC unroll 4
-    for (int r = 0; r < Results; ++r) cells[r] = load_lanes<A, Whole>(from + r * grid.step_x * c.channels, lanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < Results; ++r) cells[r] = load_lanes<A, Whole>(from + r * step, lanes);
 #pragma GCC unroll 8
     for (int i = 0; i < Group; ++i) {
-      const V weight = load<V>(weights + i * kN);
-#pragma GCC unroll 4
-      for (int r = 0; r < Results; ++r) sum[r] = fma(spread<Group>(cells[r], i), weight, sum[r]);
+      const V w = load<V>(weight + i * kN);
+#pragma GCC unroll 8
+      for (int r = 0; r < Results; ++r) sum[r] = fma(spread<Group>(cells[r], i), w, sum[r]);
     }
   }
-  dispatch_activation(activation, [&](auto kind) {
+}
+
+template <class T, int Group, int Results, bool Whole, bool Inside>
+SACCADE_HD void results_at(const ConvLanes<T>& c, const RowTap* taps, std::int64_t count,
+                           const Vec<Accumulator<T>>* scale_shift, std::int64_t p, std::int64_t q, std::int64_t channel,
+                           std::int64_t lanes) {
+  using V = Vec<Accumulator<T>>;
+  V sum[Results] = {};
+  add_taps<T, Group, Results, Whole, Inside>(c, taps, count, q, channel, lanes, sum);
+  dispatch_activation(c.activation, [&](auto kind) {
+    const std::int64_t first = c.grid->place(p * c.grid->columns + q) * c.channels + channel;
+#pragma GCC unroll 8
     for (int r = 0; r < Results; ++r) {
-      const std::int64_t at = grid.place(p * grid.columns + q + r) * c.channels + channel;
+      const std::int64_t at = first + r * c.grid->spread_x * c.channels;
       V value = fma(sum[r], scale_shift[0], scale_shift[1]);
-      if (c.residual) value += load_lanes<A, Whole>(c.residual + at, lanes);
-      store_lanes<A, Whole>(c.out + at, activate<kind(), RegisterArithmetic>(value), lanes);
+      if (c.residual) value += load_lanes<Accumulator<T>, Whole>(c.residual + at, lanes);
+      store_lanes<Accumulator<T>, Whole>(c.out + at, activate<kind(), RegisterArithmetic>(value), lanes);
     }
   });
 }
@@ -72,37 +87,48 @@ SACCADE_HD Span inside_columns(const ConvGrid& grid) {
 }
 
 template <class T, int Group, bool Whole>
-SACCADE_HD void row_at(const ConvLanes<T>& c, std::int64_t p, Span inside, std::int64_t channel, std::int64_t lanes) {
-  using V = Vec<Accumulator<T>>;
-  const V scale_shift[2] = {load_lanes<Accumulator<T>, Whole>(c.scale + channel, lanes),
-                            load_lanes<Accumulator<T>, Whole>(c.shift + channel, lanes)};
+SACCADE_HD void row_at(const ConvLanes<T>& c, const RowTap* taps, std::int64_t count, std::int64_t p, Span inside,
+                       std::int64_t channel, std::int64_t lanes) {
+  using A = Accumulator<T>;
+  constexpr int kMost = kResults<Group>;
+  const Vec<A> scale_shift[2] = {load_lanes<A, Whole>(c.scale + channel, lanes),
+                                 load_lanes<A, Whole>(c.shift + channel, lanes)};
   std::int64_t q = 0;
   for (; q < inside.begin && q < c.grid->columns; ++q)
-    results_at<T, Group, 1, Whole, false>(c, scale_shift, c.activation, p, q, channel, lanes);
-  for (; q + kResults <= inside.end; q += kResults)
-    results_at<T, Group, kResults, Whole, true>(c, scale_shift, c.activation, p, q, channel, lanes);
+    results_at<T, Group, 1, Whole, false>(c, taps, count, scale_shift, p, q, channel, lanes);
+  for (; q + kMost <= inside.end; q += kMost)
+    results_at<T, Group, kMost, Whole, true>(c, taps, count, scale_shift, p, q, channel, lanes);
+  for (; q + 2 <= inside.end; q += 2)
+    results_at<T, Group, 2, Whole, true>(c, taps, count, scale_shift, p, q, channel, lanes);
   for (; q < c.grid->columns; ++q)
-    results_at<T, Group, 1, Whole, false>(c, scale_shift, c.activation, p, q, channel, lanes);
+    results_at<T, Group, 1, Whole, false>(c, taps, count, scale_shift, p, q, channel, lanes);
 }
 
 template <class T, int Group>
-void row_of(const ConvLanes<T>& c, std::int64_t p) {
+void row_of(const ConvLanes<T>& c, std::int64_t p, RowTap* taps) {
   constexpr int kN = kLanes<Accumulator<T>>;
   if constexpr (Group < kN) {
-    const Span inside = inside_columns(*c.grid);
+    const ConvGrid& grid = *c.grid;
+    const Span inside = inside_columns(grid);
+    std::int64_t count = 0;
+    for (std::int64_t t = 0; t < grid.taps; ++t) {
+      const std::int64_t y = p * grid.step_y + grid.tap_y[t];
+      if (y < 0 || y >= grid.source_h) continue;
+      taps[count++] = {(y * grid.source_w + grid.tap_x[t]) * c.channels, grid.tap_x[t], t};
+    }
     std::int64_t channel = 0;
-    for (; channel + kN <= c.channels; channel += kN) row_at<T, Group, true>(c, p, inside, channel, kN);
-    if (channel < c.channels) row_at<T, Group, false>(c, p, inside, channel, c.channels - channel);
+    for (; channel + kN <= c.channels; channel += kN) row_at<T, Group, true>(c, taps, count, p, inside, channel, kN);
+    if (channel < c.channels) row_at<T, Group, false>(c, taps, count, p, inside, channel, c.channels - channel);
   }
 }
 
 template <class T>
-void row(const ConvLanes<T>& c, std::int64_t p) {
+void row(const ConvLanes<T>& c, std::int64_t p, RowTap* taps) {
   switch (c.group) {
-    case 1: return row_of<T, 1>(c, p);
-    case 2: return row_of<T, 2>(c, p);
-    case 4: return row_of<T, 4>(c, p);
-    default: return row_of<T, 8>(c, p);
+    case 1: return row_of<T, 1>(c, p, taps);
+    case 2: return row_of<T, 2>(c, p, taps);
+    case 4: return row_of<T, 4>(c, p, taps);
+    default: return row_of<T, 8>(c, p, taps);
   }
 }
 

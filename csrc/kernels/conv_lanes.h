@@ -24,6 +24,11 @@ struct ConvLanes {
   Activation activation;
 };
 
+// A tap that lies inside the source in one row of the grid: where it finds the cell of column 0, and its weights.
+struct RowTap {
+  std::int64_t cell, x, weight;
+};
+
 template <class T>
 struct ConvLanesGradient {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
@@ -35,8 +40,8 @@ struct ConvLanesGradient {
 template <class T>
 struct ConvLanesFunctions {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
-  // Row p of the grid.
-  void (*row)(const ConvLanes<T>& problem, std::int64_t p);
+  // Row p of the grid; room for all taps.
+  void (*row)(const ConvLanes<T>& problem, std::int64_t p, RowTap* taps);
   // sums[tap][input channel of the group][lane] for the register of channels that begins at `channel`.
   void (*gradient)(const ConvLanesGradient<T>& problem, std::int64_t channel, A* sums);
   std::int64_t lanes;

@@ -66,6 +66,7 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
     const auto row = conv_lanes_kernels().get<T>().row;
     const std::int64_t work = grid.columns * problem.channels * grid.taps * problem.outs() / 8;
     parallel_for(problem.images * grid.rows, conv_grain(work), [&](std::int64_t begin, std::int64_t end) {
+      const Scratch<RowTap> taps(grid.taps);
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t image = i / grid.rows, plane = image * grid.out_h * grid.out_w * problem.channels;
         const ConvLanes<T> c = {&grid,
@@ -78,7 +79,7 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
                                 affine.residual ? affine.residual->ptr<const T>() + plane : nullptr,
                                 out.ptr<T>() + plane,
                                 affine.activation};
-        row(c, i % grid.rows);
+        row(c, i % grid.rows, taps.data());
       }
     });
   });

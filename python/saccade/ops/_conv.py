@@ -42,8 +42,8 @@ def set_conv_precision(precision: Literal["fast", "exact"]) -> None:
 
 
 # Work for each tile and register of channels, both transforms together, by results of a tile along an axis: fitted to
-# measured times (AMD Zen 4) with one multiply-add of a register as the unit. So is the rate at which weights arrive from
-# memory, and what it takes to transform one.
+# measured times (AMD Zen 4) with one multiply-add of a register as the unit. So is the rate at which weights arrive
+# from memory, and what it takes to transform one.
 _TRANSFORMS = {2: 62, 4: 207, 6: 450}
 _BYTES_PER_UNIT, _PACK = 7, 200
 
