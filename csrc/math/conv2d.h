@@ -26,6 +26,8 @@ struct ConvGrid {
   std::int64_t out_h, out_w, first_y, first_x, spread_y, spread_x;
 
   std::int64_t results() const { return rows * columns; }
+  // Whether the results are the whole output plane, in its order.
+  bool dense() const { return spread_y == 1 && spread_x == 1 && columns == out_w && rows == out_h; }
   std::int64_t place(std::int64_t result) const {
     return (first_y + result / columns * spread_y) * out_w + first_x + result % columns * spread_x;
   }
