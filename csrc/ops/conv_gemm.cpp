@@ -89,7 +89,9 @@ class RowsGemm {
   void chunk(std::int64_t group, std::int64_t panel, std::int64_t first, std::int64_t last, Buffers& buffers) const {
     const std::int64_t pitch = panels_.pitch(panel), whole = depth_.whole();
     const A* weights = packed_ + group * panels_.padded() * whole + panels_.first(panel) * whole;
-    const auto sums = [&](std::int64_t r) { return buffers.sums.data() + (r - first) * pitch; };
+    // Only sums that wait for another block need a place of their own.
+    const bool single = whole <= depth_.largest();
+    const auto sums = [&](std::int64_t r) { return buffers.sums.data() + (single ? 0 : r - first) * pitch; };
     for_each_block(depth_,
                    [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps, std::int64_t offset) {
                      ConvTile<A> tile = {nullptr, 0,          taps / run_, channels * run_, 1, weights + offset * pitch,
@@ -99,14 +101,15 @@ class RowsGemm {
                        for (std::int64_t i = 0; i < count; ++i, advance(next))
                          find_cells(next, i, count, t, taps, group * depth_.channels + c, buffers);
                        tile.count = count, tile.sums = sums(r);
-                       multiply(tile, buffers);
-                       if (offset + channels * taps == whole) finish(group, panel, r, count, tile.sums);
+                       if (offset + channels * taps < whole) return multiply(tile, buffers);
+                       finish(group, panel, r, tile, buffers);
                      });
                    });
     if (whole > 0) return;
     for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
       std::memset(sums(r), 0, count * pitch * sizeof(A));
-      finish(group, panel, r, count, sums(r));
+      ConvTile<A> empty = {nullptr, count, 0, 0, 1, weights, pitch, true, sums(r)};
+      finish(group, panel, r, empty, buffers);
     });
   }
 
@@ -167,19 +170,36 @@ class RowsGemm {
     }
   }
 
-  void finish(std::int64_t group, std::int64_t panel, std::int64_t r, std::int64_t count, const A* sums) const {
+  // The last block of a tile: its sums, and the outputs that they become.
+  void finish(std::int64_t group, std::int64_t panel, std::int64_t r, ConvTile<A>& tile, Buffers& buffers) const {
     const std::int64_t channel = group * problem_.outs() + panels_.first(panel);
     const T* residual[kConvRows];
     T* out[kConvRows];
-    for (std::int64_t i = 0; i < count; ++i) {
+    for (std::int64_t i = 0; i < tile.count; ++i) {
       const std::int64_t at = pixel(r + i) * problem_.out_channels + channel;
       out[i] = out_ + at;
       residual[i] = residual_ ? residual_ + at : nullptr;
     }
-    kernels_.finish_rows({sums, panels_.pitch(panel), count, panels_.columns(panel),
-                          static_cast<const A*>(affine_.scale) + channel,
-                          static_cast<const A*>(affine_.shift) + channel, residual_ ? residual : nullptr, out, nullptr,
-                          affine_.activation});
+    const ConvFinish<T> outputs = {tile.sums,
+                                   panels_.pitch(panel),
+                                   tile.count,
+                                   panels_.columns(panel),
+                                   static_cast<const A*>(affine_.scale) + channel,
+                                   static_cast<const A*>(affine_.shift) + channel,
+                                   residual_ ? residual : nullptr,
+                                   out,
+                                   nullptr,
+                                   affine_.activation};
+    if constexpr (std::is_same_v<T, A>) {
+      if (affine_.activation == Activation::kNone || affine_.activation == Activation::kRelu) {
+        tile.finish = &outputs;
+        multiply(tile, buffers);
+        tile.finish = nullptr;
+        return;
+      }
+    }
+    multiply(tile, buffers);
+    kernels_.finish_rows(outputs);
   }
 
   // Where result r lies among the pixels of the output.
