@@ -38,11 +38,15 @@ struct Image {
   const T* data;
   std::int64_t h, w, pixel;  // of ImageLayout
 
-  // The element of a place, -1 outside.
+  // From `offset` y rows and x columns on.
+  __device__ Place place(std::int64_t offset, std::int64_t y, std::int64_t x) const {
+    return {offset + (y * w + x) * pixel, y, x};
+  }
+  // The element at the sum of two places, -1 outside.
   __device__ std::int64_t index(const Place& a, const Place& b) const {
-    const std::int64_t y = a.y + b.y, x = a.x + b.x;
-    if (y < 0 || y >= h || x < 0 || x >= w) return -1;
-    return a.offset + b.offset + (y * w + x) * pixel;
+    const bool inside = static_cast<std::uint64_t>(a.y + b.y) < static_cast<std::uint64_t>(h) &&
+                        static_cast<std::uint64_t>(a.x + b.x) < static_cast<std::uint64_t>(w);
+    return inside ? a.offset + b.offset : -1;
   }
 };
 
@@ -138,7 +142,7 @@ struct GatherArguments<T>::Problem {
     const std::int64_t image = quotient(line, y.cells), u = line - image * y.cells;
     out = image * of.target.image +
           ((y.first + u * y.every) * of.target_w + x.first + column * x.every) * of.target.pixel;
-    return {image * of.source.image, y.start + u * y.step, x.start + column * x.step};
+    return of.image.place(image * of.source.image, y.start + u * y.step, x.start + column * x.step);
   }
 
   __device__ Depth step(const GatherArguments& of, std::int64_t k) const {
@@ -146,7 +150,7 @@ struct GatherArguments<T>::Problem {
     const std::int64_t tap = quotient(k, of.depth), channel = k - tap * of.depth;
     const std::int64_t i = quotient(tap, x.taps), j = tap - i * x.taps;
     const std::int64_t tap_of_kernel = (y.first_tap + i * y.tap_every) * of.x.kernel + x.first_tap + j * x.tap_every;
-    return {{(group * of.depth + channel) * of.source.channel, i * y.tap_step, j * x.tap_step},
+    return {of.image.place((group * of.depth + channel) * of.source.channel, i * y.tap_step, j * x.tap_step),
             ((tap_of_kernel * of.depth + channel) * of.groups + group) * of.width};
   }
 
@@ -207,14 +211,15 @@ struct WeightArguments<T>::Problem {
     const std::int64_t tap = quotient(m, of.depth), channel = m - tap * of.depth;
     const std::int64_t i = quotient(tap, of.shape.x.kernel), j = tap - i * of.shape.x.kernel;
     row_out = out + m * of.shape.out_channels;
-    return {(group * of.depth + channel) * of.input.channel, i * of.shape.y.dilation, j * of.shape.x.dilation};
+    return of.image.place((group * of.depth + channel) * of.input.channel, i * of.shape.y.dilation,
+                          j * of.shape.x.dilation);
   }
 
   __device__ Depth step(const WeightArguments& of, std::int64_t k) const {
     if (k >= end) return {{0, kNowhere, 0}, -1};
     const std::int64_t line = quotient(k, of.shape.x.out), q = k - line * of.shape.x.out;
     const std::int64_t image = quotient(line, of.shape.y.out), p = line - image * of.shape.y.out;
-    return {{image * of.input.image, window_start(of.shape.y, p), window_start(of.shape.x, q)},
+    return {of.image.place(image * of.input.image, window_start(of.shape.y, p), window_start(of.shape.x, q)),
             image * of.grad.image + (p * of.shape.x.out + q) * of.grad.pixel + group * of.width * of.grad.channel};
   }
 
