@@ -5,6 +5,7 @@
 #include "common/scratch.h"
 #include "math/half.h"
 #include "ops/conv_gemm.h"
+#include "ops/conv_lanes.h"
 #include "ops/conv_winograd.h"
 
 namespace saccade {
@@ -115,6 +116,20 @@ class FoldedAffine {
   }
 };
 
+// A problem on a grid by the one of the two ways that serves it.
+std::int64_t packed_size(const ConvProblem& problem, DType dtype) {
+  return conv_lanes_serve(problem, dtype) ? conv_lanes_packed_size(problem, dtype) : conv_packed_size(problem, dtype);
+}
+void pack(const ConvProblem& problem, const ConvWeights& weights, void* packed) {
+  const bool lanes = conv_lanes_serve(problem, weights.dtype);
+  return lanes ? conv_lanes_pack(problem, weights, packed) : conv_pack(problem, weights, packed);
+}
+void convolve(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
+              const TensorView& out) {
+  const bool lanes = conv_lanes_serve(problem, source.dtype);
+  return lanes ? conv_lanes(problem, source, packed, affine, out) : conv_gemm(problem, source, packed, affine, out);
+}
+
 // Results of a tile along each axis; 0: not Winograd's.
 int winograd_of(ConvAlgorithm algorithm) {
   switch (algorithm) {
@@ -130,14 +145,14 @@ int winograd_of(ConvAlgorithm algorithm) {
 std::int64_t conv2d_packed_size(const ConvShape& shape, ConvAlgorithm algorithm, DType dtype, bool rows) {
   if (const int m = winograd_of(algorithm)) return winograd_packed_size(shape, m);
   const Taps taps = forward_taps(shape);
-  return conv_packed_size(forward_problem(shape, taps, rows), dtype);
+  return packed_size(forward_problem(shape, taps, rows), dtype);
 }
 
 void conv2d_pack(const TensorView& weight, const ConvShape& shape, ConvAlgorithm algorithm, bool rows, void* packed) {
   if (const int m = winograd_of(algorithm))
     return winograd_pack(weight.ptr<const float>(), shape, m, static_cast<float*>(packed));
   const Taps taps = forward_taps(shape);
-  conv_pack(forward_problem(shape, taps, rows), forward_weights(shape, taps, weight.data, weight.dtype), packed);
+  pack(forward_problem(shape, taps, rows), forward_weights(shape, taps, weight.data, weight.dtype), packed);
 }
 
 void conv2d(const TensorView& input, const void* packed, const ConvShape& shape, ConvAlgorithm algorithm,
@@ -152,7 +167,7 @@ void conv2d(const TensorView& input, const void* packed, const ConvShape& shape,
     if (const int m = winograd_of(algorithm))
       return conv_winograd(input, static_cast<const float*>(packed), shape, m, finish, out);
     const Taps taps = forward_taps(shape);
-    conv_gemm(forward_problem(shape, taps, channels_last(input)), input, packed, finish, out);
+    convolve(forward_problem(shape, taps, channels_last(input)), input, packed, finish, out);
   });
 }
 
@@ -165,10 +180,9 @@ void conv2d_backward_input(const TensorView& grad, const TensorView& weight, con
     using A = decltype(to_float(T{}));
     const FoldedAffine<T> none({}, shape.channels);
     for_each_phase(shape, weight, channels_last(grad_input), [&](const ConvProblem& problem, const ConvWeights& w) {
-      const Scratch<A> packed(conv_packed_size(problem, grad.dtype));
-      conv_pack(problem, w, packed.data());
-      conv_gemm(problem, grad, packed.data(), {none.scale.data(), none.shift.data(), {}, Activation::kNone},
-                grad_input);
+      const Scratch<A> packed(packed_size(problem, grad.dtype));
+      pack(problem, w, packed.data());
+      convolve(problem, grad, packed.data(), {none.scale.data(), none.shift.data(), {}, Activation::kNone}, grad_input);
     });
   });
 }
@@ -176,8 +190,11 @@ void conv2d_backward_input(const TensorView& grad, const TensorView& weight, con
 void conv2d_backward_weight(const TensorView& grad, const TensorView& input, const ConvShape& shape,
                             const TensorView& grad_weight) {
   const Taps taps = forward_taps(shape);
-  conv_weight_gradient(forward_problem(shape, taps, channels_last(input)), input, grad,
-                       forward_weights(shape, taps, nullptr, grad_weight.dtype), grad_weight.data);
+  const ConvProblem problem = forward_problem(shape, taps, channels_last(input));
+  const ConvWeights layout = forward_weights(shape, taps, nullptr, grad_weight.dtype);
+  if (conv_lanes_serve(problem, input.dtype))
+    return conv_lanes_weight_gradient(problem, input, grad, layout, grad_weight.data);
+  conv_weight_gradient(problem, input, grad, layout, grad_weight.data);
 }
 
 void conv2d_backward_bias(const TensorView& grad, const ConvShape& shape, const TensorView& grad_bias) {

@@ -12,7 +12,7 @@ from saccade.ops.box_losses import (
 )
 from saccade.ops.boxes import box_area, box_convert, clip_boxes_to_image, remove_small_boxes
 from saccade.ops.cascade import cascade_detect
-from saccade.ops.conv2d import conv2d, conv2d_fused, explain_conv2d
+from saccade.ops.conv2d import conv2d, conv2d_fused, explain_conv2d, set_conv_precision
 from saccade.ops.feature_pyramid_network import FeaturePyramidNetwork
 from saccade.ops.frozen_batch_norm import FrozenBatchNorm2d
 from saccade.ops.haar_features import haar_features
@@ -69,6 +69,7 @@ __all__ = [
     "remove_small_boxes",
     "roi_align",
     "roi_pool",
+    "set_conv_precision",
     "sigmoid_focal_loss",
     "soft_nms",
 ]

@@ -14,9 +14,7 @@ ACTIVATIONS: dict[str | None, int] = {None: 0, "relu": 1, "leaky_relu": 2, "elu"
 def require_activation(op: str, activation: str | None) -> None:
     """Raise ValueError unless the name is one of ACTIVATIONS."""
     if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"{op}: activation must be None, 'relu', 'leaky_relu', 'elu' or 'sigmoid', got {activation!r}"
-        )
+        raise ValueError(f"{op}: activation must be None, 'relu', 'leaky_relu', 'elu' or 'sigmoid', got {activation!r}")
 
 
 def activate(value: Tensor, activation: Activation) -> Tensor:

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from saccade.ops._activation import ACTIVATIONS, Activation, activate, require_activation
-from saccade.ops._conv import ALGORITHMS, Algorithm, choose, output_shape, sides
+from saccade.ops._conv import ALGORITHMS, Algorithm, choose, output_shape, set_conv_precision, sides
 from saccade.ops._library import call, require_tensor
 from saccade.ops._packed import packed_weight
 from saccade.ops._pool import Size, images, pair
 from saccade.ops._roi import is_channels_last, memory_format
 
-__all__ = ["conv2d", "conv2d_fused", "explain_conv2d"]
+__all__ = ["conv2d", "conv2d_fused", "explain_conv2d", "set_conv_precision"]
 
 Padding = Size | Literal["same", "valid"]
 
@@ -109,9 +109,7 @@ def conv2d_fused(
     arguments = _arguments("conv2d_fused", input, weight, bias, stride, padding, dilation, groups, algorithm)
     if residual is not None:
         residual = images("conv2d_fused", residual)
-    output: Tensor = call(
-        torch.ops.saccade.conv2d_fused, *arguments, scale, shift, residual, ACTIVATIONS[activation]
-    )
+    output: Tensor = call(torch.ops.saccade.conv2d_fused, *arguments, scale, shift, residual, ACTIVATIONS[activation])
     return output.squeeze(0) if input.dim() == 3 else output
 
 
@@ -127,10 +125,11 @@ def explain_conv2d(
     """Say which algorithm :func:`conv2d` takes for these arguments, and why.
 
     >>> explain_conv2d(torch.zeros(1, 64, 56, 56), torch.zeros(64, 64, 1, 1))
-    'gemm: serves every shape'
+    "gemm: Winograd's algorithm needs a 3 x 3 kernel and stride 1"
     """
     steps, dilations = pair("conv2d", "stride", stride), pair("conv2d", "dilation", dilation)
-    choice = choose(images("conv2d", input), weight, steps, dilations, groups)
+    margins = sides("conv2d", padding, weight, steps, dilations)
+    choice = choose(images("conv2d", input), weight, steps, margins, dilations, groups)
     return f"{choice.algorithm}: {choice.reason}"
 
 
@@ -154,7 +153,7 @@ def _arguments(
     steps, dilations = pair(op, "stride", stride), pair(op, "dilation", dilation)
     margins = sides(op, padding, weight, steps, dilations)
     if algorithm is None:
-        algorithm = choose(batch, weight, steps, dilations, groups).algorithm
+        algorithm = choose(batch, weight, steps, margins, dilations, groups).algorithm
     elif algorithm not in ALGORITHMS:
         raise ValueError(f"{op}: algorithm must be None or one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
     number = ALGORITHMS[algorithm]
