@@ -11,9 +11,9 @@ struct ConvShape {
   WindowAxis y, x;
   std::int64_t images, channels, out_channels, groups;
 
-  std::int64_t group_channels() const { return channels / groups; }
-  std::int64_t group_out_channels() const { return out_channels / groups; }
-  std::int64_t taps() const { return y.kernel * x.kernel; }
+  constexpr std::int64_t group_channels() const { return channels / groups; }
+  constexpr std::int64_t group_out_channels() const { return out_channels / groups; }
+  constexpr std::int64_t taps() const { return y.kernel * x.kernel; }
 };
 
 // Results (p, q) on a grid, each a weighted sum over taps of a source plane: tap t reads the source at
