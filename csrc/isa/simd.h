@@ -224,8 +224,10 @@ SACCADE_HD V shift_down(V v) {
 // Sum of all lanes, in the order of a binary tree (the same on every level for equal lane counts).
 template <int Lanes, class V>
 SACCADE_HD V add_halves(V v) {
-  if constexpr (Lanes == 1) return v;
-  else return add_halves<Lanes / 2>(v + shift_down<Lanes / 2>(v));
+  if constexpr (Lanes == 1)
+    return v;
+  else
+    return add_halves<Lanes / 2>(v + shift_down<Lanes / 2>(v));
 }
 template <class V>
 SACCADE_HD Element<V> reduce_add(V v) {

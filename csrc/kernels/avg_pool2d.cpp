@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t kChunk = 8192;
 
 template <class A, class T>
-SACCADE_HD A chunk_sum(const T* p, std::int64_t n) {
+SACCADE_HD Vec<A> chunk_sum(const T* p, std::int64_t n) {
   constexpr int kN = kLanes<A>;
   Vec<A> sum[4] = {};
   std::int64_t i = 0;
@@ -21,18 +21,43 @@ SACCADE_HD A chunk_sum(const T* p, std::int64_t n) {
     for (int r = 0; r < 4; ++r) sum[r] += load_as<A, kN>(p + i + r * kN);
   for (; i + kN <= n; i += kN) sum[0] += load_as<A, kN>(p + i);
   if (i < n) sum[1] += load_lanes<A, false>(p + i, n - i);
-  return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3]));
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+// A vector whose lanes add up to the sum.
+template <class A, class T>
+SACCADE_HD Vec<A> partial_sums(const T* p, std::int64_t n) {
+  if (n <= kChunk) return chunk_sum<A>(p, n);
+  Vec<A> sum{};
+  for (; n > 0; n -= kChunk, p += kChunk) sum += chunk_sum<A>(p, n < kChunk ? n : kChunk);
+  return sum;
 }
 
 template <class A, class T>
 SACCADE_HD A range_sum(const T* p, std::int64_t n) {
+  if (n >= kLanes<A>) return reduce_add(partial_sums<A>(p, n));
   A sum{};
-  if (n < kLanes<A>) {
-    for (std::int64_t i = 0; i < n; ++i) sum += to_float(p[i]);
-    return sum;
+  for (std::int64_t i = 0; i < n; ++i) sum += to_float(p[i]);
+  return sum;
+}
+
+// The sums of as many planes as there are lanes are turned into lanes.
+template <class T, class A = Accumulator<T>>
+void whole_planes(const T* input, std::int64_t cells, A divisor, std::int64_t planes, T* out) {
+  constexpr int kN = kLanes<A>;
+  for (std::int64_t k = 0; k < planes; k += kN) {
+    const std::int64_t n = planes - k < kN ? planes - k : kN;
+    Vec<A> sums[kN] = {};
+    for (std::int64_t i = 0; i < n; ++i) sums[i] = partial_sums<A>(input + (k + i) * cells, cells);
+    for (int count = kN / 2; count > 0; count /= 2)
+      for (int i = 0; i < count; ++i)
+        sums[i] = every_second<0>(sums[2 * i], sums[2 * i + 1]) + every_second<1>(sums[2 * i], sums[2 * i + 1]);
+    const Vec<A> mean = sums[0] / splat<Vec<A>>(divisor);
+    if (n == kN) {
+      store_lanes<A, true>(out + k, mean, kN);
+    } else {
+      store_lanes<A, false>(out + k, mean, n);
+    }
   }
-  for (; n > kChunk; n -= kChunk, p += kChunk) sum += chunk_sum<A>(p, kChunk);
-  return sum + chunk_sum<A>(p, n);
 }
 
 template <class T, class A, class S>
@@ -67,15 +92,14 @@ SACCADE_HD void sum_rows(const T* rows, std::int64_t step, std::int64_t count, s
     constexpr int kN = kLanes<A>;
     Vec<A> sum[registers()] = {};
     for (std::int64_t i = 0; i < count; ++i)
-      for (int r = 0; r < registers(); ++r)
-        sum[r] += load_lanes<A, whole()>(rows + i * step + x + r * kN, lanes);
+      for (int r = 0; r < registers(); ++r) sum[r] += load_lanes<A, whole()>(rows + i * step + x + r * kN, lanes);
     for (int r = 0; r < registers(); ++r) store_lanes<A, whole()>(sums + x + r * kN, sum[r], lanes);
   });
 }
 
 template <class T, class A = Accumulator<T>>
 void pool_planes(const T* input, const MeanShape& shape, const MeanColumns<A>& columns, std::int64_t first,
-            std::int64_t last, A* row, T* out) {
+                 std::int64_t last, A* row, T* out) {
   const WindowAxis &y = shape.y.window, &x = shape.x.window;
   const bool by_phase = mean_by_phase(shape.x);
   const PhaseRow<A> phases{row, by_phase ? phase_length(x) : 0, x.stride, x.padding};
@@ -135,8 +159,7 @@ SACCADE_HD void sum_cells(const T* cell, std::int64_t cells, std::int64_t pitch,
     constexpr int kN = kLanes<A>;
     Vec<A> sum[registers()] = {};
     for (std::int64_t k = 0; k < cells; ++k)
-      for (int r = 0; r < registers(); ++r)
-        sum[r] += load_lanes<A, whole()>(cell + k * pitch + c + r * kN, lanes);
+      for (int r = 0; r < registers(); ++r) sum[r] += load_lanes<A, whole()>(cell + k * pitch + c + r * kN, lanes);
     for (int r = 0; r < registers(); ++r) {
       A* to = sums + c + r * kN;
       if constexpr (Add) sum[r] += load_lanes<A, whole()>(to, lanes);
@@ -177,7 +200,7 @@ SACCADE_HD void mean_in_memory(const T* corner, std::int64_t pitch, std::int64_t
 
 template <class T, class A = Accumulator<T>>
 void pool_channels(const T* input, const MeanShape& shape, const MeanColumns<A>& columns, std::int64_t channels,
-              std::int64_t p, std::int64_t first, std::int64_t last, A* sums, T* out) {
+                   std::int64_t p, std::int64_t first, std::int64_t last, A* sums, T* out) {
   const WindowAxis& x = shape.x.window;
   const WindowRange rows = cells_in(shape.y, p);
   const std::int64_t height = rows.end - rows.begin, pitch = x.in * channels;
@@ -199,10 +222,10 @@ void pool_channels(const T* input, const MeanShape& shape, const MeanColumns<A>&
 }  // namespace
 
 const AvgPool2dKernels avg_pool2d_kernels = {
-    {pool_planes<Float16>, pool_channels<Float16>},
-    {pool_planes<BFloat16>, pool_channels<BFloat16>},
-    {pool_planes<float>, pool_channels<float>},
-    {pool_planes<double>, pool_channels<double>},
+    {whole_planes<Float16>, pool_planes<Float16>, pool_channels<Float16>},
+    {whole_planes<BFloat16>, pool_planes<BFloat16>, pool_channels<BFloat16>},
+    {whole_planes<float>, pool_planes<float>, pool_channels<float>},
+    {whole_planes<double>, pool_planes<double>, pool_channels<double>},
 };
 
 }  // namespace saccade::SACCADE_ISA

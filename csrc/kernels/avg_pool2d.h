@@ -13,9 +13,7 @@ namespace saccade {
 
 // Whether neighbouring windows become neighbouring lanes; otherwise the cells of a window do. Beyond stride 2 sorting
 // the columns costs a scalar instruction for each, as much as adding them up.
-SACCADE_HD bool mean_by_phase(const MeanAxis& x) {
-  return !x.adaptive && x.window.stride <= 2 && x.window.out >= 4;
-}
+SACCADE_HD bool mean_by_phase(const MeanAxis& x) { return !x.adaptive && x.window.stride <= 2 && x.window.out >= 4; }
 // Accumulators that `planes` works in.
 SACCADE_HD std::int64_t mean_row_length(const MeanAxis& x) {
   return mean_by_phase(x) ? phase_length(x.window) * x.window.stride : x.window.in;
@@ -31,6 +29,8 @@ struct MeanColumns {
 template <class T>
 struct AvgPool2dFunctions {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  // One window for each plane, which holds all of its cells.
+  void (*whole_planes)(const T* input, std::int64_t cells, A divisor, std::int64_t planes, T* out);
   // Rows [first, last) of the output, all planes' in a row; `row` is working memory.
   void (*planes)(const T* input, const MeanShape& shape, const MeanColumns<A>& columns, std::int64_t first,
                  std::int64_t last, A* row, T* out);

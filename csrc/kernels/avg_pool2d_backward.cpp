@@ -106,8 +106,8 @@ SACCADE_HD void copy_row(const T* from, std::int64_t n, T* to) {
 }
 
 template <class T, class A = Accumulator<T>>
-void spread_planes(const T* grad, const MeanShape& shape, const WindowRange* columns, const A* counts, std::int64_t first,
-            std::int64_t last, A* memory, T* grad_input) {
+void spread_planes(const T* grad, const MeanShape& shape, const WindowRange* columns, const A* counts,
+                   std::int64_t first, std::int64_t last, A* memory, T* grad_input) {
   const WindowAxis &y = shape.y.window, &x = shape.x.window;
   const MeanSpread spread = mean_spread(shape.x);
   A *inverse = memory, *row = inverse + spread.row, *cells = row + spread.row, *sums = row + spread.margin;
@@ -146,8 +146,8 @@ void spread_planes(const T* grad, const MeanShape& shape, const WindowRange* col
 }
 
 template <class T, class A = Accumulator<T>>
-void spread_channels(const T* grad, const MeanShape& shape, const WindowRange* over, const A* counts, std::int64_t channels,
-              std::int64_t first, std::int64_t last, A* inverse, T* grad_input) {
+void spread_channels(const T* grad, const MeanShape& shape, const WindowRange* over, const A* counts,
+                     std::int64_t channels, std::int64_t first, std::int64_t last, A* inverse, T* grad_input) {
   constexpr int kN = kLanes<A>;
   const WindowAxis& x = shape.x.window;
   const std::int64_t pitch = (x.out + kN - 1) / kN * kN;

@@ -30,8 +30,8 @@ struct AvgPool2dBackwardFunctions {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
   // Rows [first, last) of the gradient, all planes' in a row. columns: cells_in of every column of windows; counts:
   // what it counts, whole registers of them.
-  void (*planes)(const T* grad, const MeanShape& shape, const WindowRange* columns, const A* counts,
-                 std::int64_t first, std::int64_t last, A* memory, T* grad_input);
+  void (*planes)(const T* grad, const MeanShape& shape, const WindowRange* columns, const A* counts, std::int64_t first,
+                 std::int64_t last, A* memory, T* grad_input);
   // Rows [first, last) of one image of (h, w, channels). over: windows_with of every column. inverse: working memory
   // for a row of reciprocals, out_w rounded up to whole registers, per row of windows over a cell.
   void (*channels)(const T* grad, const MeanShape& shape, const WindowRange* over, const A* counts,

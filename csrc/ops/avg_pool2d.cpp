@@ -43,15 +43,18 @@ void check_avg_pool2d_backward(const char* op, const TensorView& grad, const Ten
 
 namespace {
 
-// One window that holds the whole plane, which is a row then.
-MeanShape as_row(const MeanShape& shape) {
-  const WindowAxis &y = shape.y.window, &x = shape.x.window;
+// One window that holds the whole plane.
+bool is_whole(const MeanShape& shape) {
   const auto whole = [](const MeanAxis& axis) {
     const WindowRange cells = cells_in(axis, 0);
     return axis.window.out == 1 && cells.begin == 0 && cells.end == axis.window.in;
   };
-  if (!whole(shape.y) || !whole(shape.x)) return shape;
-  const std::int64_t cells = y.in * x.in;
+  return whole(shape.y) && whole(shape.x);
+}
+
+// The same with the plane as a row.
+MeanShape as_row(const MeanShape& shape) {
+  const std::int64_t cells = shape.y.window.in * shape.x.window.in;
   return {{{1, 1, 1, 1, 0, 1}, false, false, 1},
           {{cells, 1, cells, cells, 0, 1}, false, false, cells_counted(shape.y, 0) * cells_counted(shape.x, 0)}};
 }
@@ -78,7 +81,7 @@ constexpr std::int64_t kChannels = 64;
 
 }  // namespace
 
-void avg_pool2d(const TensorView& input, const MeanShape& given, const TensorView& out) {
+void avg_pool2d(const TensorView& input, const MeanShape& shape, const TensorView& out) {
   if (out.numel() == 0) return;
   const std::int64_t n = input.size(0), c = input.size(1);
   advise_huge_pages(out.data, out.numel() * dtype_size(out.dtype));
@@ -87,8 +90,15 @@ void avg_pool2d(const TensorView& input, const MeanShape& given, const TensorVie
     using A = decltype(to_float(T{}));
     const auto& kernels = avg_pool2d_kernels().get<T>();
     const bool in_planes = input.is_contiguous();
-    const MeanShape shape = in_planes ? as_row(given) : given;
     const WindowAxis &y = shape.y.window, &x = shape.x.window;
+    if (in_planes && is_whole(shape)) {
+      const std::int64_t cells = y.in * x.in;
+      const auto divisor = static_cast<A>(cells_counted(shape.y, 0)) * static_cast<A>(cells_counted(shape.x, 0));
+      parallel_for(n * c, row_grain(cells), [&](std::int64_t first, std::int64_t last) {
+        kernels.whole_planes(input.ptr<T>() + first * cells, cells, divisor, last - first, out.ptr<T>() + first);
+      });
+      return;
+    }
     const auto columns = cells_of(shape.x);
     const auto counts = counts_of<A>(shape.x);
     const MeanColumns<A> plan = {columns.data(), counts.data()};
@@ -121,7 +131,7 @@ void avg_pool2d_backward(const TensorView& grad, const MeanShape& given, const T
     using A = decltype(to_float(T{}));
     const auto& kernels = avg_pool2d_backward_kernels().get<T>();
     const bool in_planes = grad_input.is_contiguous();
-    const MeanShape shape = in_planes ? as_row(given) : given;
+    const MeanShape shape = in_planes && is_whole(given) ? as_row(given) : given;
     const WindowAxis &y = shape.y.window, &x = shape.x.window;
     const auto counts = counts_of<A>(shape.x);
     if (in_planes) {

@@ -67,9 +67,8 @@ Tensor adaptive_avg_pool2d(const Tensor& input, std::vector<std::int64_t> output
 
 Tensor adaptive_avg_pool2d_backward(const Tensor& grad, std::vector<std::int64_t> input_shape,
                                     std::vector<std::int64_t> output_size, bool channels_last) {
-  return pool_backward("adaptive_avg_pool2d", grad, input_shape, channels_last, [&](const TensorView& input) {
-    return check_adaptive_avg_pool2d(input, output_size);
-  });
+  return pool_backward("adaptive_avg_pool2d", grad, input_shape, channels_last,
+                       [&](const TensorView& input) { return check_adaptive_avg_pool2d(input, output_size); });
 }
 
 }  // namespace

@@ -150,9 +150,9 @@ void launch_avg_pool2d_backward(const T* grad, const MeanShape& shape, std::int6
          channels, count, grad_input);
 }
 
-#define SACCADE_INSTANTIATE(T)                                                                                       \
-  template void launch_avg_pool2d(const T*, const MeanShape&, std::int64_t, std::int64_t, bool, T*, cudaStream_t);   \
-  template void launch_avg_pool2d_backward(const T*, const MeanShape&, std::int64_t, std::int64_t, bool, T*,         \
+#define SACCADE_INSTANTIATE(T)                                                                                     \
+  template void launch_avg_pool2d(const T*, const MeanShape&, std::int64_t, std::int64_t, bool, T*, cudaStream_t); \
+  template void launch_avg_pool2d_backward(const T*, const MeanShape&, std::int64_t, std::int64_t, bool, T*,       \
                                            cudaStream_t);
 SACCADE_INSTANTIATE(Float16)
 SACCADE_INSTANTIATE(BFloat16)

@@ -243,7 +243,10 @@ def test_adaptive_errors(changes, error, message):
 @pytest.mark.parametrize("layout", FORMATS)
 def test_a_gradient_of_another_shape(layout):
     last, grad = layout == torch.channels_last, torch.rand(2, 3, 2, 3)
-    for name, arguments in (("avg_pool2d", ([2, 2], [2, 2], [0, 0], False, True, None)), ("adaptive_avg_pool2d", ([2, 2],))):
+    for name, arguments in (
+        ("avg_pool2d", ([2, 2], [2, 2], [0, 0], False, True, None)),
+        ("adaptive_avg_pool2d", ([2, 2],)),
+    ):
         with pytest.raises(RuntimeError) as caught:
             getattr(torch.ops.saccade, f"_{name}_backward")(grad, [2, 3, 4, 4], *arguments, last)
         message = f"ValueError: {name}: grad must have shape (N, C, out_h, out_w), got (2, 3, 2, 3)"
@@ -343,4 +346,7 @@ def test_any_output_size_at_all(shape, size, layout):
     x = images(1, 3, *shape, dtype=torch.float64, layout=layout)
     values, grad = assert_as_torch("adaptive_avg_pool2d", x, "cpu", size)
     assert_close(values, torch.from_numpy(reference.adaptive_avg_pool2d(x.numpy(), size)), "reduction")
-    assert np.isclose(grad[0, 0].sum(), torch.randn(values.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)[0, 0].sum())
+    assert np.isclose(
+        grad[0, 0].sum(),
+        torch.randn(values.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)[0, 0].sum(),
+    )

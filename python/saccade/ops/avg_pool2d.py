@@ -56,9 +56,7 @@ def avg_pool2d(
     kernel = pair("avg_pool2d", "kernel_size", kernel_size)
     sizes = kernel, stride_pair("avg_pool2d", stride, kernel), pair("avg_pool2d", "padding", padding)
     batch = images("avg_pool2d", input)
-    output: Tensor = call(
-        torch.ops.saccade.avg_pool2d, batch, *sizes, ceil_mode, count_include_pad, divisor_override
-    )
+    output: Tensor = call(torch.ops.saccade.avg_pool2d, batch, *sizes, ceil_mode, count_include_pad, divisor_override)
     return output.squeeze(0) if input.dim() == 3 else output
 
 

@@ -93,10 +93,10 @@ def avg_pool2d(
 def adaptive_avg_pool2d(images: Array, output_size: tuple[int, int]) -> Array:
     """``(N, C, H, W)`` -> ``output_size`` means; the windows cover the images, and overlap where they must."""
     means = np.empty((*images.shape[:2], *output_size))
-    for at in np.ndindex(*output_size):
+    for p, q in np.ndindex(*output_size):
         rows, columns = (
-            slice(math.floor(at[d] * length / output_size[d]), math.ceil((at[d] + 1) * length / output_size[d]))
-            for d, length in enumerate(images.shape[2:])
+            slice(math.floor(k * length / out), math.ceil((k + 1) * length / out))
+            for k, length, out in zip((p, q), images.shape[2:], output_size, strict=True)
         )
-        means[:, :, *at] = images[:, :, rows, columns].mean((2, 3))
+        means[:, :, p, q] = images[:, :, rows, columns].mean((2, 3))
     return means
