@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as functional
@@ -344,9 +343,5 @@ def test_any_window_at_all(data, layout, ceil_mode, count_include_pad, divisor):
 )
 def test_any_output_size_at_all(shape, size, layout):
     x = images(1, 3, *shape, dtype=torch.float64, layout=layout)
-    values, grad = assert_as_torch("adaptive_avg_pool2d", x, "cpu", size)
+    values, _ = assert_as_torch("adaptive_avg_pool2d", x, "cpu", size)
     assert_close(values, torch.from_numpy(reference.adaptive_avg_pool2d(x.numpy(), size)), "reduction")
-    assert np.isclose(
-        grad[0, 0].sum(),
-        torch.randn(values.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)[0, 0].sum(),
-    )
