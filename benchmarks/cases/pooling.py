@@ -20,6 +20,18 @@ SHAPES: list[tuple[tuple[int, int, int, int], tuple[int, int, int]]] = [
 ]
 
 
+# Shape of the input; kernel_size, stride, padding, or the output size.
+MEANS: list[tuple[str, tuple[int, int, int, int], tuple[int, ...]]] = [
+    ("avg_pool2d", (8, 64, 112, 112), (2, 2, 0)),
+    ("avg_pool2d", (1, 64, 112, 112), (3, 2, 1)),
+    ("avg_pool2d", (8, 192, 35, 35), (3, 1, 1)),
+    ("adaptive_avg_pool2d", (8, 2048, 7, 7), (1,)),
+    ("adaptive_avg_pool2d", (1, 2048, 60, 60), (1,)),
+    ("adaptive_avg_pool2d", (1, 2048, 60, 60), (6,)),
+    ("adaptive_avg_pool2d", (8, 512, 13, 13), (6,)),
+]
+
+
 def cases(quick: bool) -> Iterator[Case]:
     for shape, window in SHAPES[:1] if quick else SHAPES:
         for layout in ("NCHW", "channels_last"):
@@ -27,12 +39,18 @@ def cases(quick: bool) -> Iterator[Case]:
                 directions = ("inference", "training", "backward") if name == "max_pool2d" else ("inference",)
                 for direction in directions:
                     yield _case(name, shape, window, layout, direction)
+    for name, shape, arguments in MEANS[:1] if quick else MEANS:
+        for layout in ("NCHW", "channels_last"):
+            for direction in ("inference", "backward"):
+                yield _case(name, shape, arguments, layout, direction)
 
 
-def _case(name: str, shape: tuple[int, ...], window: tuple[int, int, int], layout: str, direction: str) -> Case:
-    size = f"{'×'.join(map(str, shape))}, {window[0]}×{window[0]}, stride {window[1]}"
+def _case(name: str, shape: tuple[int, ...], window: tuple[int, ...], layout: str, direction: str) -> Case:
+    stride = f", stride {window[1]}" if len(window) > 1 else ""
+    size = f"{'×'.join(map(str, shape))}, {window[0]}×{window[0]}{stride}"
+    to = "" if stride else f"-to-{window[0]}"
     return Case(
-        name=f"{name}/{direction}-{layout}-{'x'.join(map(str, shape))}",
+        name=f"{name}/{direction}-{layout}-{'x'.join(map(str, shape))}{to}",
         operation=name if direction != "backward" else f"{name} backward",
         group=f"{name}, {direction}, {layout}",
         size=f"{size}, {layout}",
@@ -41,7 +59,7 @@ def _case(name: str, shape: tuple[int, ...], window: tuple[int, int, int], layou
     )
 
 
-def _work(name: str, shape: tuple[int, ...], window: tuple[int, int, int], layout: str, direction: str) -> Work:
+def _work(name: str, shape: tuple[int, ...], window: tuple[int, ...], layout: str, direction: str) -> Work:
     import torch
     import torch.nn.functional as functional
 
@@ -64,12 +82,14 @@ def _work(name: str, shape: tuple[int, ...], window: tuple[int, int, int], layou
     def theirs(_: Any) -> Callable[[], torch.Tensor]:
         if name == "min_pool2d":
             return run(lambda x, *sizes: -functional.max_pool2d(-x, *sizes))
-        return run(functional.max_pool2d)
+        return run(getattr(functional, name))
 
-    outputs = ops.max_pool2d(image.detach(), *window).numel()
+    outputs = getattr(ops, name)(image.detach(), *window).numel()
+    # The gradient of a maximum needs indices; a mean's reads nothing but gradients.
+    indices = 0 if direction == "inference" or "avg" in name else 8 * outputs
     return Work(
         ours=run(getattr(ops, name)),
         references={"torch": reference("torch", theirs)},
         verify=close(atol=1e-6, rtol=1e-6),
-        bytes=4 * (image.numel() + outputs) + (0 if direction == "inference" else 8 * outputs),
+        bytes=4 * (image.numel() + outputs) + indices,
     )

@@ -213,14 +213,25 @@ SACCADE_HD V compress(std::uint64_t bits, V v) {
   return load<V>(kept);
 }
 
+// The elements Shift, Shift + 1, ... of v; what follows its last one is undefined.
+template <int Shift, class V>
+SACCADE_HD V shift_down(V v) {
+  constexpr int kN = kLanesOf<V>;
+  Mask<V> index;
+  for (int i = 0; i < kN; ++i) index[i] = (i + Shift) % kN;
+  return __builtin_shuffle(v, index);
+}
 // Sum of all lanes, in the order of a binary tree (the same on every level for equal lane counts).
+template <int Lanes, class V>
+SACCADE_HD V add_halves(V v) {
+  if constexpr (Lanes == 1)
+    return v;
+  else
+    return add_halves<Lanes / 2>(v + shift_down<Lanes / 2>(v));
+}
 template <class V>
 SACCADE_HD Element<V> reduce_add(V v) {
-  Element<V> part[kLanesOf<V>];
-  std::memcpy(part, &v, sizeof(V));
-  for (int width = kLanesOf<V> / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) part[i] += part[i + width];
-  return part[0];
+  return add_halves<kLanesOf<V>>(v)[0];
 }
 
 // base[index[i]] for every lane. 32-bit indices with 4-byte elements use the gather instruction.

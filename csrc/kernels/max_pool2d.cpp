@@ -9,6 +9,7 @@
 
 #include <limits>
 
+#include "kernels/phase_streams.h"
 #include "kernels/streams.h"
 
 namespace saccade::SACCADE_ISA {
@@ -45,48 +46,16 @@ SACCADE_HD void store_indices(std::int64_t* p, Vec<Index<A>> where, std::int64_t
   std::memcpy(p, &wide, static_cast<std::size_t>(n) * sizeof(std::int64_t));
 }
 
-// Column x of the plane goes to slot(row, x % stride)[x / stride].
-template <class A>
-struct PhaseRow {
-  A* base;
-  std::int64_t phase, stride, padding;
-};
-template <class A>
-SACCADE_HD A* slot(const PhaseRow<A>& row, std::int64_t remainder) {
-  const std::int64_t padded = row.padding + remainder;
-  return row.base + padded % row.stride * row.phase + padded / row.stride;
-}
-
-// The maximum of `count` rows, `step` apart, into a padded row; stride 1 and 2 without a scalar instruction per column.
+// The maximum of `count` rows, `step` apart.
 template <class T, class A>
 SACCADE_HD void fold_rows(const T* rows, std::int64_t step, std::int64_t count, Vec<Index<A>> sign,
                           std::int64_t columns, const PhaseRow<A>& to) {
-  constexpr int kN = kLanes<A>;
-  using V = Vec<A>;
-  const auto fold = [&](std::int64_t x, auto whole, std::int64_t lanes) {
-    V best = flip(load_lanes<A, whole()>(rows + x, lanes), sign);
+  write_phases(columns, to, [&](std::int64_t x, auto whole, std::int64_t lanes) {
+    Vec<A> best = flip(load_lanes<A, whole()>(rows + x, lanes), sign);
     for (std::int64_t i = 1; i < count; ++i)
       best = maximum(flip(load_lanes<A, whole()>(rows + i * step + x, lanes), sign), best);
     return best;
-  };
-  A lanes[kN];
-  std::int64_t x = 0;
-  if (to.stride == 1) {
-    A* even = slot(to, 0);
-    for (; x + kN <= columns; x += kN) store(even + x, fold(x, std::true_type{}, kN));
-  } else if (to.stride == 2) {
-    A *even = slot(to, 0), *odd = slot(to, 1);
-    for (; x + 2 * kN <= columns; x += 2 * kN) {
-      const V a = fold(x, std::true_type{}, kN), b = fold(x + kN, std::true_type{}, kN);
-      store(even + x / 2, every_second<0>(a, b));
-      store(odd + x / 2, every_second<1>(a, b));
-    }
-  }
-  for (; x < columns; x += kN) {
-    const std::int64_t n = columns - x < kN ? columns - x : kN;
-    store(lanes, n == kN ? fold(x, std::true_type{}, kN) : fold(x, std::false_type{}, n));
-    for (std::int64_t i = 0; i < n; ++i) slot(to, (x + i) % to.stride)[(x + i) / to.stride] = lanes[i];
-  }
+  });
 }
 
 // One row of outputs from a row of column maxima.
@@ -157,8 +126,7 @@ void forward_plane(const T* input, const WindowShape& shape, const MaxPoolRing& 
   for (std::int64_t i = 0; i < ring.rows; ++i) held[i] = -1;
   for (std::int64_t j = 0; j < x.kernel; ++j)
     offsets[j] = j * x.dilation % x.stride * ring.phase + j * x.dilation / x.stride;
-  // Columns behind the last window have no place in the row.
-  const std::int64_t columns = x.in < ring.row - x.padding ? x.in : ring.row - x.padding;
+  const std::int64_t columns = columns_in(PhaseRow<A>{values, ring.phase, x.stride, x.padding}, x.in);
   const auto sign = sign_of<A>(minimum);
   for (std::int64_t p = first; p < last; ++p) {
     const std::int64_t start = window_start(y, p);

@@ -6,12 +6,12 @@
 
 #include "common/dtype.h"
 #include "isa/isa.h"
+#include "kernels/phase_row.h"
 #include "math/windows.h"
 
 namespace saccade {
 
-// Working memory of forward_plane: rows of the padded plane with the columns sorted by their remainder modulo the
-// stride, `phase` for each, so that neighbouring windows find their cells side by side whatever the stride.
+// Working memory of forward_plane: `rows` of the padded plane as PhaseRow.
 struct MaxPoolRing {
   std::int64_t phase, row, rows, taps_y, taps_x;
   std::int64_t values() const { return row * rows; }            // accumulators
@@ -19,10 +19,7 @@ struct MaxPoolRing {
 };
 // With indices a window's rows are kept, without only their maximum.
 SACCADE_HD MaxPoolRing max_pool_ring(const WindowShape& shape, bool with_indices) {
-  constexpr std::int64_t kMostLanes = 16;
-  const auto whole = [](std::int64_t n) { return (n + kMostLanes - 1) / kMostLanes * kMostLanes; };
-  const std::int64_t reach = (shape.x.kernel - 1) * shape.x.dilation / shape.x.stride;
-  const std::int64_t phase = whole(whole(shape.x.out) + reach);
+  const std::int64_t phase = phase_length(shape.x);
   return {phase, phase * shape.x.stride, with_indices ? (shape.y.kernel - 1) * shape.y.dilation + 1 : 1, shape.y.kernel,
           shape.x.kernel};
 }

@@ -11,7 +11,7 @@
 namespace saccade {
 
 // The most cells of a window for which gather_plane is the faster one.
-constexpr std::int64_t kGatherTaps = 36;
+constexpr std::int64_t kGatherTaps = 4;
 
 // Working memory of gather_plane: `slots` rows of gradients and of indices, each with `margin` places before its first
 // window, so that a cell finds the windows over it by subtraction alone.

@@ -21,18 +21,8 @@ void check_max_pool2d_backward(const TensorView& grad, const TensorView& indices
 
 namespace {
 
-// Rows that are worth a thread: about 16,000 elements.
-std::int64_t row_grain(std::int64_t row_length) { return std::max<std::int64_t>(1, 16384 / row_length); }
-
-template <class RangeOf>
-std::vector<WindowRange> ranges(std::int64_t count, const RangeOf& range_of) {
-  std::vector<WindowRange> result(count);
-  for (std::int64_t i = 0; i < count; ++i) result[i] = range_of(i);
-  return result;
-}
-
-// The rows of the gradient that are summed at a time: they and what goes into them stay in L1.
-constexpr std::int64_t kBandBytes = 16 << 10;
+// The rows of the gradient that are summed at a time: they stay in L2. Planes that fit are read once.
+constexpr std::int64_t kBandBytes = 64 << 10;
 
 }  // namespace
 

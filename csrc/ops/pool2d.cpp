@@ -10,8 +10,6 @@ std::string pair_string(const Pair& pair) {
   return text + (pair.size() == 1 ? ",)" : ")");
 }
 
-namespace {
-
 void require_pair(const char* op, const char* name, const Pair& pair, std::int64_t least) {
   require(pair.size() == 2, op, ": ", name, " must be an int or a pair of ints, got ", pair_string(pair));
   require(pair[0] >= least && pair[1] >= least, op, ": ", name,
@@ -19,6 +17,17 @@ void require_pair(const char* op, const char* name, const Pair& pair, std::int64
   require(std::max(pair[0], pair[1]) <= 0x7fffffff, op, ": ", name, " must be less than 2**31, got ",
           pair_string(pair));
 }
+
+void check_pool2d_input(const char* op, const TensorView& input) {
+  require_shape(op, "input", input, "(N, C, H, W)", {-1, -1, -1, -1});
+  require_floating(op, "input", input);
+  require(input.size(1) > 0 && input.size(2) > 0 && input.size(3) > 0, op,
+          ": input must have no dimension of 0 but the first, got ", shape_string(input));
+  require(input.size(2) * input.size(3) <= std::int64_t{0x7fffffff}, op,
+          ": input must have fewer than 2**31 cells, got ", shape_string(input));
+}
+
+namespace {
 
 // torch's pooling_output_shape. One window needs no stride, however long the one asked for.
 WindowAxis axis_of(std::int64_t in, std::int64_t kernel, std::int64_t stride, std::int64_t padding,
@@ -34,12 +43,7 @@ WindowAxis axis_of(std::int64_t in, std::int64_t kernel, std::int64_t stride, st
 
 WindowShape check_pool2d(const char* op, const TensorView& input, const Pair& kernel_size, const Pair& stride,
                          const Pair& padding, const Pair& dilation, bool ceil_mode) {
-  require_shape(op, "input", input, "(N, C, H, W)", {-1, -1, -1, -1});
-  require_floating(op, "input", input);
-  require(input.size(1) > 0 && input.size(2) > 0 && input.size(3) > 0, op,
-          ": input must have no dimension of 0 but the first, got ", shape_string(input));
-  require(input.size(2) * input.size(3) <= std::int64_t{0x7fffffff}, op,
-          ": input must have fewer than 2**31 cells, got ", shape_string(input));
+  check_pool2d_input(op, input);
   require_pair(op, "kernel_size", kernel_size, 1);
   require_pair(op, "stride", stride, 1);
   require_pair(op, "padding", padding, 0);

@@ -4,33 +4,15 @@
 // 3.3 TB/s.
 #include <cmath>
 
-#include "cuda/common/launch.cuh"
 #include "cuda/kernels/max_pool2d.h"
+#include "cuda/kernels/pool2d.cuh"
 #include "math/half.h"
 
 namespace saccade::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
-// The place of element (row, column) of a (h, w) map in memory, and how far apart its elements are.
-struct Element {
-  std::int64_t base, stride, row, column;
-};
-
-// Element i of (images, channels, h, w) in memory order: its row, its column, and where its plane begins in a map of
-// `cells` cells.
-template <bool kLast>
-__device__ Element split(std::int64_t i, std::int64_t channels, std::int64_t h, std::int64_t w, std::int64_t cells) {
-  if constexpr (kLast) {
-    const std::int64_t pixel = i / channels, image = pixel / (h * w);
-    return {image * cells * channels + i % channels, channels, pixel / w % h, pixel % w};
-  }
-  return {i / (h * w) * cells, 1, i / w % h, i % w};
-}
-
 template <class T, bool kLast>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kPoolThreads)
     max_pool2d_kernel(const T* input, WindowShape shape, std::int64_t channels, std::int64_t count, bool minimum,
                       T* out, std::int64_t* indices) {
   const std::int64_t i = thread_index();
@@ -55,7 +37,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T, bool kLast>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kPoolThreads)
     max_pool2d_backward_kernel(const T* grad, const std::int64_t* indices, WindowShape shape, std::int64_t channels,
                                std::int64_t count, T* grad_input) {
   const std::int64_t i = thread_index();
@@ -79,7 +61,7 @@ template <class T>
 void launch_max_pool2d(const T* input, const WindowShape& shape, std::int64_t images, std::int64_t channels,
                        bool channels_last, bool minimum, T* out, std::int64_t* indices, cudaStream_t stream) {
   const std::int64_t count = images * channels * shape.y.out * shape.x.out;
-  launch({blocks_for(count, kThreads), kThreads, stream},
+  launch({blocks_for(count, kPoolThreads), kPoolThreads, stream},
          channels_last ? max_pool2d_kernel<T, true> : max_pool2d_kernel<T, false>, input, shape, channels, count,
          minimum, out, indices);
 }
@@ -89,7 +71,7 @@ void launch_max_pool2d_backward(const T* grad, const std::int64_t* indices, cons
                                 std::int64_t images, std::int64_t channels, bool channels_last, T* grad_input,
                                 cudaStream_t stream) {
   const std::int64_t count = images * channels * shape.y.in * shape.x.in;
-  launch({blocks_for(count, kThreads), kThreads, stream},
+  launch({blocks_for(count, kPoolThreads), kPoolThreads, stream},
          channels_last ? max_pool2d_backward_kernel<T, true> : max_pool2d_backward_kernel<T, false>, grad, indices,
          shape, channels, count, grad_input);
 }

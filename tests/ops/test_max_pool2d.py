@@ -131,7 +131,7 @@ def test_a_window_without_a_cell(device):
 
 
 @pytest.mark.parametrize("layout", FORMATS)
-@pytest.mark.parametrize("kernel", [3, 7])
+@pytest.mark.parametrize("kernel", [2, 3, 7])
 def test_same_bits_for_any_number_of_threads(kernel, layout):
     x = torch.randn(2, 40, 37, 41).contiguous(memory_format=layout)
     results, before = [], torch.get_num_threads()

@@ -1,5 +1,6 @@
 """Operators for torch tensors, on the CPU and on CUDA."""
 
+from saccade.ops.avg_pool2d import adaptive_avg_pool2d, avg_pool2d
 from saccade.ops.batch_norm import batch_norm
 from saccade.ops.box_filter import box_filter, box_sum
 from saccade.ops.box_iou import box_iou, complete_box_iou, distance_box_iou, generalized_box_iou
@@ -36,6 +37,8 @@ __all__ = [
     "PSRoIPool",
     "RoIAlign",
     "RoIPool",
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
     "batch_norm",
     "batched_nms",
     "box_area",

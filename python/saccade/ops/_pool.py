@@ -19,6 +19,13 @@ def pair(op: str, name: str, value: Size) -> list[int]:
     return [value, value]
 
 
+def stride_pair(op: str, stride: Size | None, kernel: list[int]) -> list[int]:
+    """The stride, ``kernel`` where none is given."""
+    if stride is None or (isinstance(stride, Sequence) and not stride):
+        return kernel
+    return pair(op, "stride", stride)
+
+
 def images(op: str, input: Tensor) -> Tensor:
     """``(N, C, H, W)`` from that, or from one ``(C, H, W)``."""
     if input.dim() not in (3, 4):

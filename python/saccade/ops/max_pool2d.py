@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saccade.ops._library import call, require_tensor
-from saccade.ops._pool import Size, images, output_shape, pair
+from saccade.ops._pool import Size, images, output_shape, pair, stride_pair
 from saccade.ops._roi import is_channels_last, memory_format
 
 __all__ = ["max_pool2d", "min_pool2d"]
@@ -87,8 +87,7 @@ def _pool(
 ) -> Tensor | tuple[Tensor, Tensor]:
     require_tensor(op, input=input)
     kernel = pair(op, "kernel_size", kernel_size)
-    steps = kernel if stride is None or stride == [] else pair(op, "stride", stride)
-    sizes = steps, pair(op, "padding", padding), pair(op, "dilation", dilation)
+    sizes = stride_pair(op, stride, kernel), pair(op, "padding", padding), pair(op, "dilation", dilation)
     # Indices cost as much memory as two outputs: they are left out where neither the caller nor a gradient needs them.
     indexed = return_indices or (torch.is_grad_enabled() and input.requires_grad)
     operator = getattr(torch.ops.saccade, op)
