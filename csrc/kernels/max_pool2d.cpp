@@ -132,7 +132,9 @@ SACCADE_HD void indexed_row(const A* values, const WindowShape& shape, std::int6
     }
     const std::int64_t n = width - q < kN ? width - q : kN;
     const std::uint64_t unset = mask_bits(where == kNone) & ((std::uint64_t{1} << n) - 1);
-    store_indices<A>(indices + q, where + step + static_cast<Index<A>>(window_start(shape.x, q)), n);
+    // kNone plus a negative start would overflow.
+    const I found = where == kNone ? I{} : where;
+    store_indices<A>(indices + q, found + step + static_cast<Index<A>>(window_start(shape.x, q)), n);
     for (std::uint64_t bits = unset; bits != 0; bits &= bits - 1) {
       const std::int64_t lane = __builtin_ctzll(bits);
       indices[q + lane] = first_cell(shape, p, q + lane, taps, taps_inside(shape.x, q + lane));

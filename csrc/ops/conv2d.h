@@ -35,4 +35,30 @@ void check_conv2d_epilogue(const char* op, const TensorView& input, const ConvSh
 
 void check_conv2d_grad(const char* op, const TensorView& grad, const TensorView& input, const ConvShape& shape);
 
+// How the sum is computed. Winograd's minimal filtering F(2x2), F(4x4), F(6x6) (Lavin and Gray, 2015) serves 3 x 3
+// kernels of stride 1 in float32; its result differs from the others' within the bounds that the public docstring
+// gives.
+enum class ConvAlgorithm : std::int64_t { kGemm = 0, kWinograd2 = 1, kWinograd4 = 2, kWinograd6 = 3 };
+constexpr std::int64_t kConvAlgorithms = 4;
+// The algorithm of that number, which must serve the shape and dtype.
+ConvAlgorithm check_conv2d_algorithm(const char* op, std::int64_t algorithm, const ConvShape& shape, DType dtype,
+                                     bool channels_last);
+
+// Elements of the packed weights, whose dtype is the accumulator's; and the packing itself.
+std::int64_t conv2d_packed_size(const ConvShape& shape, ConvAlgorithm algorithm, DType dtype, bool channels_last);
+void conv2d_pack(const TensorView& weight, const ConvShape& shape, ConvAlgorithm algorithm, bool channels_last,
+                 void* packed);
+
+// packed: of conv2d_pack for the same shape (images and sizes of the image aside), algorithm and memory format.
+void conv2d(const TensorView& input, const void* packed, const ConvShape& shape, ConvAlgorithm algorithm,
+            const ConvEpilogue& epilogue, const TensorView& out);
+
+// Gradients; weight contiguous, everything else in one memory format; grad_weight, grad_bias in the accumulator's
+// dtype.
+void conv2d_backward_input(const TensorView& grad, const TensorView& weight, const ConvShape& shape,
+                           const TensorView& grad_input);
+void conv2d_backward_weight(const TensorView& grad, const TensorView& input, const ConvShape& shape,
+                            const TensorView& grad_weight);
+void conv2d_backward_bias(const TensorView& grad, const ConvShape& shape, const TensorView& grad_bias);
+
 }  // namespace saccade

@@ -73,6 +73,18 @@ void check_conv2d_epilogue(const char* op, const TensorView& input, const ConvSh
   require_same_device(op, "residual", *epilogue.residual, "input", input);
 }
 
+ConvAlgorithm check_conv2d_algorithm(const char* op, std::int64_t algorithm, const ConvShape& shape, DType dtype,
+                                     bool channels_last) {
+  require(algorithm >= 0 && algorithm < kConvAlgorithms, op, ": algorithm must be a number from 0 to ",
+          kConvAlgorithms - 1, ", got ", algorithm);
+  const auto chosen = static_cast<ConvAlgorithm>(algorithm);
+  const bool winograd = shape.y.kernel == 3 && shape.x.kernel == 3 && shape.y.stride == 1 && shape.x.stride == 1 &&
+                        dtype == DType::kFloat32 && channels_last;
+  require(chosen == ConvAlgorithm::kGemm || winograd, op,
+          ": algorithm must be 'gemm' but for a 3 x 3 kernel, stride 1, float32 and channels_last");
+  return chosen;
+}
+
 void check_conv2d_grad(const char* op, const TensorView& grad, const TensorView& input, const ConvShape& shape) {
   require_shape(op, "grad", grad, "(N, out_channels, out_h, out_w)",
                 {shape.images, shape.out_channels, shape.y.out, shape.x.out});

@@ -12,6 +12,7 @@ from saccade.ops.box_losses import (
 )
 from saccade.ops.boxes import box_area, box_convert, clip_boxes_to_image, remove_small_boxes
 from saccade.ops.cascade import cascade_detect
+from saccade.ops.conv2d import conv2d, conv2d_fused, explain_conv2d, set_conv_precision
 from saccade.ops.feature_pyramid_network import FeaturePyramidNetwork
 from saccade.ops.frozen_batch_norm import FrozenBatchNorm2d
 from saccade.ops.haar_features import haar_features
@@ -47,8 +48,11 @@ __all__ = [
     "clip_boxes_to_image",
     "complete_box_iou",
     "complete_box_iou_loss",
+    "conv2d",
+    "conv2d_fused",
     "distance_box_iou",
     "distance_box_iou_loss",
+    "explain_conv2d",
     "generalized_box_iou",
     "generalized_box_iou_loss",
     "haar_features",
@@ -65,6 +69,7 @@ __all__ = [
     "remove_small_boxes",
     "roi_align",
     "roi_pool",
+    "set_conv_precision",
     "sigmoid_focal_loss",
     "soft_nms",
 ]

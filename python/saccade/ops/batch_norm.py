@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from saccade.ops._activation import ACTIVATIONS, Activation, require_activation
 from saccade.ops._library import call, require_tensor
 from saccade.ops._roi import memory_format
 
 __all__ = ["batch_norm"]
-
-Activation: TypeAlias = Literal["relu", "leaky_relu", "elu", "sigmoid"] | None
-_ACTIVATIONS: dict[str | None, int] = {None: 0, "relu": 1, "leaky_relu": 2, "elu": 3, "sigmoid": 4}
 
 
 def batch_norm(
@@ -60,15 +58,12 @@ def batch_norm(
     tensor([[0.0000, 3.0000]])
     """
     require_tensor("batch_norm", input=input)
-    if activation not in _ACTIVATIONS:
-        raise ValueError(
-            f"batch_norm: activation must be None, 'relu', 'leaky_relu', 'elu' or 'sigmoid', got {activation!r}"
-        )
+    require_activation("batch_norm", activation)
     if momentum is None:
         raise TypeError("batch_norm: momentum must be a number, got None")
     output, mean, var = call(
         torch.ops.saccade.batch_norm,
-        input, running_mean, running_var, weight, bias, training, eps, residual, _ACTIVATIONS[activation],
+        input, running_mean, running_var, weight, bias, training, eps, residual, ACTIVATIONS[activation],
     )  # fmt: skip
     if training and running_mean is not None and running_var is not None and input.numel() != 0:
         count = input.numel() // input.shape[1]

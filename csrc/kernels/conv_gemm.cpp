@@ -1,0 +1,208 @@
+// The product of a tile: six rows by four registers of columns (two without AVX-512, which has half as many), every sum
+// in a register over the whole depth. A step loads a row of the panel and broadcasts one element of each row of the
+// tile: 24 multiply-adds for ten loads, and 256 bytes of the panel, which L2 supplies. Panels are blocked by the caller
+// so that one stays in L2 over many tiles.
+#include "kernels/conv_gemm.h"
+
+#include "isa/exp.h"
+#include "kernels/streams.h"
+
+namespace saccade::SACCADE_ISA {
+namespace {
+
+constexpr int kRegisters = SACCADE_VEC_BYTES == 64 ? 4 : 2;
+template <class A>
+constexpr std::int64_t kColumns = kRegisters * kLanes<A>;
+
+template <class A, int Rows, int Registers, bool Strided>
+void multiply_tile(const ConvTile<A>& tile) {
+  constexpr int kN = kLanes<A>;
+  using V = Vec<A>;
+  V sum[Rows][Registers];
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < Registers; ++v)
+      sum[r][v] = tile.accumulate ? load<V>(tile.sums + r * tile.pitch + v * kN) : V{};
+  const A* panel = tile.panel;
+  const std::int64_t pitch = tile.pitch, step = Strided ? tile.step : 1;
+  for (std::int64_t t = 0; t < tile.taps; ++t) {
+    const A* rows[Rows];
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r) rows[r] = tile.rows[t * tile.count + r];
+    for (std::int64_t k = 0; k < tile.depth; ++k, panel += pitch) {
+      V b[Registers];
+#pragma GCC unroll 4
+      for (int v = 0; v < Registers; ++v) b[v] = load<V>(panel + v * kN);
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) {
+        const V a = splat<V>(rows[r][k * step]);
+#pragma GCC unroll 4
+        for (int v = 0; v < Registers; ++v) sum[r][v] = fma(a, b[v], sum[r][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < Registers; ++v) store(tile.sums + r * tile.pitch + v * kN, sum[r][v]);
+}
+
+template <class A, int Registers, bool Strided>
+void multiply_rows(const ConvTile<A>& tile) {
+  switch (tile.count) {
+    case 1: return multiply_tile<A, 1, Registers, Strided>(tile);
+    case 2: return multiply_tile<A, 2, Registers, Strided>(tile);
+    case 3: return multiply_tile<A, 3, Registers, Strided>(tile);
+    case 4: return multiply_tile<A, 4, Registers, Strided>(tile);
+    case 5: return multiply_tile<A, 5, Registers, Strided>(tile);
+    default: return multiply_tile<A, 6, Registers, Strided>(tile);
+  }
+}
+
+template <class A, bool Strided>
+void multiply(const ConvTile<A>& tile) {
+  const std::int64_t registers = tile.pitch / kLanes<A>;
+  if constexpr (kRegisters > 2) {
+    if (registers == 4) return multiply_rows<A, 4, Strided>(tile);
+    if (registers == 3) return multiply_rows<A, 3, Strided>(tile);
+  }
+  if (registers == 2) return multiply_rows<A, 2, Strided>(tile);
+  multiply_rows<A, 1, Strided>(tile);
+}
+
+template <class T, Activation Kind, bool Whole>
+SACCADE_HD void finish_lanes(const ConvFinish<T>& f, std::int64_t row, std::int64_t j, std::int64_t lanes,
+                             Vec<Accumulator<T>> scale, Vec<Accumulator<T>> shift) {
+  using A = Accumulator<T>;
+  using V = Vec<A>;
+  V value = fma(load<V>(f.sums + row * f.pitch + j), scale, shift);
+  if (f.residual) value += load_lanes<A, Whole>(f.residual[row] + j, lanes);
+  store_lanes<A, Whole>(f.out[row] + j, activate<Kind, RegisterArithmetic>(value), lanes);
+}
+
+template <class T>
+void finish_rows(const ConvFinish<T>& f) {
+  using A = Accumulator<T>;
+  using V = Vec<A>;
+  constexpr int kN = kLanes<A>;
+  dispatch_activation(f.activation, [&](auto kind) {
+    for (std::int64_t j = 0; j < f.columns; j += kN) {
+      const std::int64_t lanes = f.columns - j;
+      const V scale = load_partial<V>(f.scale + j, lanes < kN ? lanes : kN);
+      const V shift = load_partial<V>(f.shift + j, lanes < kN ? lanes : kN);
+      for (std::int64_t r = 0; r < f.count; ++r) {
+        if (lanes >= kN) {
+          finish_lanes<T, kind(), true>(f, r, j, kN, scale, shift);
+        } else {
+          finish_lanes<T, kind(), false>(f, r, j, lanes, scale, shift);
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void finish_planes(const ConvFinish<T>& f) {
+  using A = Accumulator<T>;
+  using V = Vec<A>;
+  constexpr int kN = kLanes<A>;
+  dispatch_activation(f.activation, [&](auto kind) {
+    for (std::int64_t r = 0; r < f.count; ++r) {
+      const V scale = splat<V>(f.scale[r]), shift = splat<V>(f.shift[r]);
+      for (std::int64_t j = 0; j < f.columns; j += kN) {
+        const std::int64_t lanes = f.columns - j < kN ? f.columns - j : kN;
+        if (f.places == nullptr && lanes == kN) {
+          finish_lanes<T, kind(), true>(f, r, j, kN, scale, shift);
+        } else if (f.places == nullptr) {
+          finish_lanes<T, kind(), false>(f, r, j, lanes, scale, shift);
+        } else {
+          A value[kN];
+          V sum = fma(load<V>(f.sums + r * f.pitch + j), scale, shift);
+          if (f.residual) {
+            for (std::int64_t i = 0; i < lanes; ++i) value[i] = to_float(f.residual[r][f.places[j + i]]);
+            sum += load_partial<V>(value, lanes);
+          }
+          store(value, activate<kind(), RegisterArithmetic>(sum));
+          for (std::int64_t i = 0; i < lanes; ++i) f.out[r][f.places[j + i]] = from_float<T>(value[i]);
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void copy_pixel(const T* source, std::int64_t step, std::int64_t depth, Accumulator<T>* to) {
+  using A = Accumulator<T>;
+  constexpr int kN = kLanes<A>;
+  std::int64_t k = 0;
+  if (step == 1)
+    for (; k + kN <= depth; k += kN) store(to + k, load_as<A, kN>(source + k));
+  for (; k < depth; ++k) to[k] = to_float(source[k * step]);
+}
+
+// A run of one row of the source, `step` apart.
+template <class T>
+SACCADE_HD void copy_run(const T* source, std::int64_t step, std::int64_t count, Accumulator<T>* to) {
+  using A = Accumulator<T>;
+  constexpr int kN = kLanes<A>;
+  std::int64_t i = 0;
+  if (step == 1) {
+    for (; i + kN <= count; i += kN) store(to + i, load_as<A, kN>(source + i));
+  } else if (step == 2) {
+    for (; i + kN < count; i += kN)  // the second register reads one element past the last it needs
+      store(to + i, every_second<0>(load_as<A, kN>(source + 2 * i), load_as<A, kN>(source + 2 * i + kN)));
+  }
+  for (; i < count; ++i) to[i] = to_float(source[i * step]);
+}
+
+template <class T>
+void copy_plane(const T* plane, const ConvGrid& grid, std::int64_t tap, std::int64_t first, std::int64_t columns,
+                Accumulator<T>* to) {
+  std::int64_t p = first / grid.columns, q = first % grid.columns;
+  for (std::int64_t done = 0; done < columns; ++p, q = 0) {
+    const std::int64_t left = columns - done, row = grid.columns - q, count = left < row ? left : row;
+    const std::int64_t y = p * grid.step_y + grid.tap_y[tap], x = q * grid.step_x + grid.tap_x[tap];
+    std::int64_t before = 0, inside = 0;
+    if (y >= 0 && y < grid.source_h) {
+      before = x < 0 ? (-x + grid.step_x - 1) / grid.step_x : 0;
+      const std::int64_t room = grid.source_w - x;
+      const std::int64_t end = room <= 0 ? 0 : (room + grid.step_x - 1) / grid.step_x;
+      before = before < count ? before : count;
+      inside = (end < count ? end : count) - before;
+    }
+    for (std::int64_t i = 0; i < before; ++i) to[done + i] = 0;
+    if (inside > 0)
+      copy_run(plane + y * grid.source_w + x + before * grid.step_x, grid.step_x, inside, to + done + before);
+    for (std::int64_t i = before + (inside > 0 ? inside : 0); i < count; ++i) to[done + i] = 0;
+    done += count;
+  }
+}
+
+template <class T>
+void pack(const T* weight, std::int64_t n_step, std::int64_t k_step, std::int64_t columns, std::int64_t depth,
+          std::int64_t pitch, Accumulator<T>* panel) {
+  // Blocks of eight by eight: both sides then touch few lines.
+  for (std::int64_t k0 = 0; k0 < depth; k0 += 8) {
+    const std::int64_t k1 = k0 + 8 < depth ? k0 + 8 : depth;
+    for (std::int64_t n0 = 0; n0 < pitch; n0 += 8) {
+      const std::int64_t n1 = n0 + 8 < pitch ? n0 + 8 : pitch;
+      for (std::int64_t n = n0; n < n1; ++n)
+        for (std::int64_t k = k0; k < k1; ++k)
+          panel[k * pitch + n] = n < columns ? to_float(weight[n * n_step + k * k_step]) : 0;
+    }
+  }
+}
+
+template <class T, class A = Accumulator<T>>
+constexpr ConvGemmFunctions<T> functions() {
+  return {multiply<A, false>, multiply<A, true>, finish_rows<T>, finish_planes<T>, copy_pixel<T>,
+          copy_plane<T>,      pack<T>,           kColumns<A>,    kLanes<A>};
+}
+
+}  // namespace
+
+const ConvGemmKernels conv_gemm_kernels = {functions<Float16>(), functions<BFloat16>(), functions<float>(),
+                                           functions<double>()};
+
+}  // namespace saccade::SACCADE_ISA

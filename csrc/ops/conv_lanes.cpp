@@ -1,0 +1,110 @@
+#include "ops/conv_lanes.h"
+
+#include "common/dispatch.h"
+#include "common/parallel.h"
+#include "common/scratch.h"
+#include "kernels/conv_lanes.h"
+#include "math/half.h"
+#include "ops/conv_panels.h"
+
+namespace saccade {
+namespace {
+
+template <class T>
+std::int64_t lanes_of() {
+  return conv_lanes_kernels().get<T>().lanes;
+}
+std::int64_t registers(std::int64_t channels, std::int64_t lanes) { return (channels + lanes - 1) / lanes; }
+
+// Calls body(place in the packed order, place in the weights) for every weight; groups of as many outs as channels.
+template <class Body>
+void for_each_weight(const ConvProblem& problem, const ConvWeights& weights, std::int64_t lanes, std::int64_t first,
+                     std::int64_t last, const Body& body) {
+  const std::int64_t group = problem.outs();
+  for (std::int64_t n = first; n < last; ++n)
+    for (std::int64_t t = 0; t < problem.grid.taps; ++t)
+      for (std::int64_t c = 0; c < group; ++c)
+        body(((n / lanes * problem.grid.taps + t) * group + c) * lanes + n % lanes,
+             n / group * weights.group_step + n % group * weights.n_step + c * weights.c_step + weights.taps[t]);
+}
+
+}  // namespace
+
+bool conv_lanes_serve(const ConvProblem& problem, DType dtype) {
+  const std::int64_t group = problem.outs(),
+                     lanes =
+                         dispatch_floating(dtype, [](auto tag) { return lanes_of<typename decltype(tag)::type>(); });
+  return problem.rows && problem.groups > 1 && problem.channels == problem.out_channels && group < lanes &&
+         (group == 1 || group == 2 || group == 4 || group == 8);
+}
+
+std::int64_t conv_lanes_packed_size(const ConvProblem& problem, DType dtype) {
+  return dispatch_floating(dtype, [&](auto tag) {
+    const std::int64_t lanes = lanes_of<typename decltype(tag)::type>();
+    return registers(problem.channels, lanes) * lanes * problem.outs() * problem.grid.taps;
+  });
+}
+
+void conv_lanes_pack(const ConvProblem& problem, const ConvWeights& weights, void* packed) {
+  dispatch_floating(weights.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using A = decltype(to_float(T{}));
+    A* to = static_cast<A*>(packed);
+    std::fill(to, to + conv_lanes_packed_size(problem, weights.dtype), A(0));
+    for_each_weight(problem, weights, lanes_of<T>(), 0, problem.channels, [&](std::int64_t place, std::int64_t at) {
+      to[place] = to_float(static_cast<const T*>(weights.data)[at]);
+    });
+  });
+}
+
+void conv_lanes(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
+                const TensorView& out) {
+  const ConvGrid& grid = problem.grid;
+  dispatch_floating(source.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using A = decltype(to_float(T{}));
+    const auto row = conv_lanes_kernels().get<T>().row;
+    const std::int64_t work = grid.columns * problem.channels * grid.taps * problem.outs() / 8;
+    parallel_for(problem.images * grid.rows, conv_grain(work), [&](std::int64_t begin, std::int64_t end) {
+      const Scratch<RowTap> taps(grid.taps);
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t image = i / grid.rows, plane = image * grid.out_h * grid.out_w * problem.channels;
+        const ConvLanes<T> c = {&grid,
+                                problem.channels,
+                                problem.outs(),
+                                source.ptr<const T>() + image * grid.source_h * grid.source_w * problem.channels,
+                                static_cast<const A*>(packed),
+                                static_cast<const A*>(affine.scale),
+                                static_cast<const A*>(affine.shift),
+                                affine.residual ? affine.residual->ptr<const T>() + plane : nullptr,
+                                out.ptr<T>() + plane,
+                                affine.activation};
+        row(c, i % grid.rows, taps.data());
+      }
+    });
+  });
+}
+
+void conv_lanes_weight_gradient(const ConvProblem& problem, const TensorView& source, const TensorView& results,
+                                const ConvWeights& layout, void* gradient) {
+  dispatch_floating(source.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using A = decltype(to_float(T{}));
+    const auto& kernels = conv_lanes_kernels().get<T>();
+    const std::int64_t lanes = kernels.lanes, group = problem.outs();
+    const ConvLanesGradient<T> c = {&problem.grid,  problem.channels,      group,
+                                    problem.images, source.ptr<const T>(), results.ptr<const T>()};
+    parallel_for(registers(problem.channels, lanes), 1, [&](std::int64_t begin, std::int64_t end) {
+      const Scratch<A> sums(problem.grid.taps * group * lanes);
+      for (std::int64_t i = begin; i < end; ++i) {
+        kernels.gradient(c, i * lanes, sums.data());
+        const std::int64_t base = i * lanes * group * problem.grid.taps;
+        for_each_weight(
+            problem, layout, lanes, i * lanes, std::min(problem.channels, (i + 1) * lanes),
+            [&](std::int64_t place, std::int64_t at) { static_cast<A*>(gradient)[at] = sums[place - base]; });
+      }
+    });
+  });
+}
+
+}  // namespace saccade

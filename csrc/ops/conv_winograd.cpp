@@ -1,0 +1,210 @@
+#include "ops/conv_winograd.h"
+
+#include <cstring>
+
+#include "common/parallel.h"
+#include "common/scratch.h"
+#include "kernels/conv_winograd.h"
+#include "math/winograd.h"
+#include "ops/conv_panels.h"
+
+namespace saccade {
+namespace {
+
+constexpr int kMostCells = 8;
+
+const WinogradFunctions& functions_of(int m) {
+  const WinogradKernels& kernels = winograd_kernels();
+  return m == 2 ? kernels.two : m == 4 ? kernels.four : kernels.six;
+}
+
+// U = G g G^T in double, rounded once.
+template <int M>
+void transform_weight(const float* weight, float* to, std::int64_t step) {
+  constexpr int kCells = Winograd<M>::kCells;
+  double rows[3][kCells], column[3], u[kCells];
+  for (int i = 0; i < 3; ++i) {
+    const double g[3] = {weight[3 * i], weight[3 * i + 1], weight[3 * i + 2]};
+    Winograd<M>::weights(g, rows[i]);
+  }
+  for (int j = 0; j < kCells; ++j) {
+    for (int i = 0; i < 3; ++i) column[i] = rows[i][j];
+    Winograd<M>::weights(column, u);
+    for (int i = 0; i < kCells; ++i) to[(i * kCells + j) * step] = static_cast<float>(u[i]);
+  }
+}
+
+// Tile t of an image: its phase (y, x) of the dilation and its place in it.
+struct Tiles {
+  std::int64_t dy, dx, across, per_phase, per_image;
+
+  Tiles(const ConvShape& shape, int m) : dy(shape.y.dilation), dx(shape.x.dilation) {
+    const auto count = [m](std::int64_t out, std::int64_t d) { return ((out + d - 1) / d + m - 1) / m; };
+    across = count(shape.x.out, dx);
+    per_phase = count(shape.y.out, dy) * across;
+    per_image = per_phase * std::min(dy, shape.y.out) * std::min(dx, shape.x.out);
+  }
+};
+
+class WinogradConvolution {
+ public:
+  WinogradConvolution(const TensorView& input, const float* packed, const ConvShape& shape, int m,
+                      const ConvAffine& affine, const TensorView& out)
+      : shape_(shape),
+        m_(m),
+        cells_(m + 2),
+        tiles_(shape, m),
+        panels_(panels_of<float>(shape.group_out_channels())),
+        affine_(affine),
+        input_(input.ptr<const float>()),
+        packed_(packed),
+        out_(out.ptr<float>()),
+        residual_(affine.residual ? affine.residual->ptr<const float>() : nullptr),
+        zeros_(shape.group_channels()) {
+    std::memset(zeros_.data(), 0, zeros_.size() * sizeof(float));
+  }
+
+  void run() const {
+    const std::int64_t depth = shape_.group_channels(), products = cells_ * cells_;
+    const std::int64_t operands = shape_.images * (shape_.channels * shape_.y.in * shape_.x.in +
+                                                   shape_.out_channels * shape_.y.out * shape_.x.out) +
+                                  shape_.out_channels * depth * 9;
+    const std::int64_t room = operands / 2 + (1 << 18), each = products * (depth + panels_.padded());
+    const std::int64_t total = shape_.images * tiles_.per_image;
+    const std::int64_t most = std::max<std::int64_t>(kConvRows, std::min<std::int64_t>(room, 1 << 22) / each);
+    const std::int64_t chunks = (total + most - 1) / most;
+    std::int64_t chunk = (total + chunks - 1) / chunks;
+    chunk = std::min(total, (chunk + kConvRows - 1) / kConvRows * kConvRows);
+    const Scratch<float> cells(products * chunk * depth), sums(products * chunk * panels_.padded());
+    for (std::int64_t group = 0; group < shape_.groups; ++group)
+      for (std::int64_t first = 0; first < total; first += chunk) {
+        const std::int64_t count = std::min(chunk, total - first);
+        transform_cells(group, first, count, cells.data());
+        multiply(group, count, cells.data(), sums.data());
+        transform_results(group, first, count, sums.data());
+      }
+  }
+
+ private:
+  struct Place {
+    std::int64_t image, y, x;  // of the first result
+  };
+  Place place(std::int64_t tile) const {
+    const std::int64_t t = tile % tiles_.per_image, phase = t / tiles_.per_phase, inside = t % tiles_.per_phase;
+    const std::int64_t phases_x = std::min(tiles_.dx, shape_.x.out);
+    return {tile / tiles_.per_image, phase / phases_x + inside / tiles_.across * m_ * tiles_.dy,
+            phase % phases_x + inside % tiles_.across * m_ * tiles_.dx};
+  }
+
+  void transform_cells(std::int64_t group, std::int64_t first, std::int64_t count, float* cells) const {
+    const std::int64_t depth = shape_.group_channels();
+    const auto transform = functions_of(m_).cells;
+    parallel_for(count, conv_grain(depth * 32), [&](std::int64_t begin, std::int64_t end) {
+      const float* pixels[kMostCells * kMostCells];
+      for (std::int64_t t = begin; t < end; ++t) {
+        const Place at = place(first + t);
+        const float* image = input_ + at.image * shape_.y.in * shape_.x.in * shape_.channels + group * depth;
+        for (int i = 0; i < cells_; ++i)
+          for (int j = 0; j < cells_; ++j) {
+            const std::int64_t y = at.y - shape_.y.padding + i * tiles_.dy, x = at.x - shape_.x.padding + j * tiles_.dx;
+            const bool inside = y >= 0 && y < shape_.y.in && x >= 0 && x < shape_.x.in;
+            pixels[i * cells_ + j] = inside ? image + (y * shape_.x.in + x) * shape_.channels : zeros_.data();
+          }
+        transform(pixels, depth, cells + t * depth, count * depth);
+      }
+    });
+  }
+
+  void multiply(std::int64_t group, std::int64_t count, const float* cells, float* sums) const {
+    const std::int64_t depth = shape_.group_channels(), padded = panels_.padded(), products = cells_ * cells_;
+    const auto multiply_tile = conv_gemm_kernels().f32.multiply;
+    const float* weights = packed_ + group * products * padded * depth;
+    parallel_for(products * panels_.count(), conv_grain(count * depth * panels_.most),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t unit = begin; unit < end; ++unit) {
+                     const std::int64_t product = unit / panels_.count(), panel = unit % panels_.count();
+                     const std::int64_t column = product * padded + panels_.first(panel), pitch = panels_.pitch(panel);
+                     const float* rows[kConvRows];
+                     ConvTile<float> tile = {rows, 0, 1, depth, 1, weights + column * depth, pitch, false, nullptr};
+                     for_each_tile(0, count, [&](std::int64_t t, std::int64_t n) {
+                       for (std::int64_t i = 0; i < n; ++i) rows[i] = cells + (product * count + t + i) * depth;
+                       tile.count = n, tile.sums = sums + column * count + t * pitch;
+                       multiply_tile(tile);
+                     });
+                   }
+                 });
+  }
+
+  void transform_results(std::int64_t group, std::int64_t first, std::int64_t count, const float* sums) const {
+    const auto transform = functions_of(m_).results;
+    parallel_for(count, conv_grain(panels_.padded() * 32), [&](std::int64_t begin, std::int64_t end) {
+      const float* residual[kMostCells * kMostCells];
+      float* out[kMostCells * kMostCells];
+      for (std::int64_t t = begin; t < end; ++t) {
+        for (std::int64_t panel = 0; panel < panels_.count(); ++panel) {
+          const std::int64_t channel = group * shape_.group_out_channels() + panels_.first(panel);
+          find_results(place(first + t), channel, out, residual);
+          const float* products = sums + panels_.first(panel) * count + t * panels_.pitch(panel);
+          transform({products, panels_.padded() * count, panels_.columns(panel),
+                     static_cast<const float*>(affine_.scale) + channel,
+                     static_cast<const float*>(affine_.shift) + channel, residual_ ? residual : nullptr, out,
+                     affine_.activation});
+        }
+      }
+    });
+  }
+
+  void find_results(const Place& at, std::int64_t channel, float** out, const float** residual) const {
+    for (int i = 0; i < m_; ++i)
+      for (int j = 0; j < m_; ++j) {
+        const std::int64_t y = at.y + i * tiles_.dy, x = at.x + j * tiles_.dx;
+        const std::int64_t to = ((at.image * shape_.y.out + y) * shape_.x.out + x) * shape_.out_channels + channel;
+        const bool inside = y < shape_.y.out && x < shape_.x.out;
+        out[i * m_ + j] = inside ? out_ + to : nullptr;
+        residual[i * m_ + j] = inside && residual_ ? residual_ + to : nullptr;
+      }
+  }
+
+  const ConvShape& shape_;
+  const int m_, cells_;
+  const Tiles tiles_;
+  const Panels panels_;
+  const ConvAffine& affine_;
+  const float *input_, *packed_;
+  float* out_;
+  const float* residual_;
+  const Scratch<float> zeros_;
+};
+
+}  // namespace
+
+std::int64_t winograd_packed_size(const ConvShape& shape, int m) {
+  const Panels panels = panels_of<float>(shape.group_out_channels());
+  return shape.groups * (m + 2) * (m + 2) * panels.padded() * shape.group_channels();
+}
+
+void winograd_pack(const float* weight, const ConvShape& shape, int m, float* packed) {
+  const Panels panels = panels_of<float>(shape.group_out_channels());
+  const std::int64_t depth = shape.group_channels(), product = panels.padded() * depth;
+  const std::int64_t group_size = (m + 2) * (m + 2) * product;
+  const auto transform = m == 2 ? transform_weight<2> : m == 4 ? transform_weight<4> : transform_weight<6>;
+  parallel_for(shape.groups * panels.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+      const std::int64_t group = unit / panels.count(), panel = unit % panels.count(), pitch = panels.pitch(panel);
+      float* to = packed + group * group_size + panels.first(panel) * depth;
+      for (std::int64_t i = 0; i < (m + 2) * (m + 2); ++i)
+        std::memset(to + i * product, 0, pitch * depth * sizeof(float));
+      const std::int64_t first = group * shape.group_out_channels() + panels.first(panel);
+      for (std::int64_t c = 0; c < depth; ++c)
+        for (std::int64_t k = 0; k < panels.columns(panel); ++k)
+          transform(weight + ((first + k) * depth + c) * 9, to + c * pitch + k, product);
+    }
+  });
+}
+
+void conv_winograd(const TensorView& input, const float* packed, const ConvShape& shape, int m,
+                   const ConvAffine& affine, const TensorView& out) {
+  WinogradConvolution(input, packed, shape, m, affine, out).run();
+}
+
+}  // namespace saccade

@@ -1,0 +1,18 @@
+// 3 x 3 convolution of stride 1 by Winograd's minimal filtering (math/winograd.h), float32, channels_last: tiles of
+// m x m results become (m + 2)^2 small matrix products over the channels. A dilated one is dilation_y * dilation_x
+// interleaved dense ones. The tiles are taken in chunks whose transformed cells and products stay within half of what
+// the convolution's own operands take; each of the three steps of a chunk is shared among the threads.
+#pragma once
+
+#include "math/conv2d.h"
+#include "ops/conv_gemm.h"
+
+namespace saccade {
+
+std::int64_t winograd_packed_size(const ConvShape& shape, int m);
+// weight: (out_channels, channels / groups, 3, 3), contiguous.
+void winograd_pack(const float* weight, const ConvShape& shape, int m, float* packed);
+void conv_winograd(const TensorView& input, const float* packed, const ConvShape& shape, int m,
+                   const ConvAffine& affine, const TensorView& out);
+
+}  // namespace saccade

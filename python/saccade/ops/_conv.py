@@ -1,0 +1,109 @@
+"""What the convolutions share: padding, the shape of the output, the choice of the algorithm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from saccade.ops._pool import Size, pair
+from saccade.ops._roi import is_channels_last
+
+Algorithm: TypeAlias = Literal["gemm", "winograd2", "winograd4", "winograd6"]
+ALGORITHMS: dict[str, int] = {"gemm": 0, "winograd2": 1, "winograd4": 2, "winograd6": 3}
+
+
+class Choice(NamedTuple):
+    algorithm: Algorithm
+    reason: str
+
+
+_precision: Literal["fast", "exact"] = "fast"
+
+
+def set_conv_precision(precision: Literal["fast", "exact"]) -> None:
+    """Say whether convolutions may use Winograd's algorithm.
+
+    Args:
+        precision: ``"fast"`` (the default) allows it where it is faster; ``"exact"`` rules it out. Its results
+            in float32 differ from the exact sums by up to 5e-6 (F(4x4)) or 3e-5 (F(6x6)) of their norm, the others' by
+            about 1e-6; float16, bfloat16 and float64 never use it.
+
+    Raises:
+        ValueError: on any other word.
+    """
+    global _precision
+    if precision not in ("fast", "exact"):
+        raise ValueError(f"set_conv_precision: precision must be 'fast' or 'exact', got {precision!r}")
+    _precision = precision
+
+
+# Work for each tile and register of channels, both transforms together, by results of a tile along an axis: fitted to
+# measured times (AMD Zen 4) with one multiply-add of a register as the unit. So is the rate at which weights arrive
+# from memory, and what it takes to transform one.
+_TRANSFORMS = {2: 62, 4: 207, 6: 450}
+_BYTES_PER_UNIT, _PACK = 7, 200
+
+
+def _winograd_cost(m: int, input: Tensor, weight: Tensor, out: list[int], dilation: list[int], fresh: bool) -> float:
+    channels, outs = weight.shape[1], weight.shape[0]
+    tiles, products = input.shape[0], (m + 2) ** 2
+    for size, step in zip(out, dilation, strict=True):
+        tiles *= min(step, size) * math.ceil(math.ceil(size / step) / m)
+    multiply = math.ceil(tiles / 2) * 2 * products * channels * outs / 16
+    load = 4 * products * channels * outs / _BYTES_PER_UNIT
+    transform = tiles * _TRANSFORMS[m] * (input.shape[1] + outs) / 16
+    return max(multiply, load) + transform + (_PACK * channels * outs if fresh else 0)
+
+
+def choose(
+    input: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int
+) -> Choice:
+    """The algorithm for these arguments, and why."""
+    if weight.shape[2:] != (3, 3) or stride != [1, 1]:
+        return Choice("gemm", "Winograd's algorithm needs a 3 x 3 kernel and stride 1")
+    if input.dtype != torch.float32 or not is_channels_last(input) or input.device.type != "cpu":
+        return Choice("gemm", "Winograd's algorithm is for float32 in channels_last on the CPU")
+    if _precision == "exact":
+        return Choice("gemm", "set_conv_precision('exact') rules Winograd's algorithm out")
+    if weight.shape[0] < 16 * groups or weight.shape[1] < 8:
+        return Choice("gemm", "too few channels for Winograd's algorithm")
+    out = output_shape(input, weight, stride, padding, dilation)[2:]
+    # A weight that is being trained is packed at every step.
+    fresh = weight.requires_grad and torch.is_grad_enabled()
+    direct = input.shape[0] * out[0] * out[1] * 9 * weight.shape[0] * weight.shape[1] / 16
+    costs = {m: _winograd_cost(m, input, weight, out, dilation, fresh) for m in (2, 4, 6)}
+    m = min(costs, key=costs.__getitem__)
+    if costs[m] >= direct:
+        return Choice("gemm", f"Winograd's algorithm would take {costs[m] / direct:.2f} times as long")
+    names: dict[int, Algorithm] = {2: "winograd2", 4: "winograd4", 6: "winograd6"}
+    return Choice(names[m], f"expected to take {costs[m] / direct:.2f} of the time of gemm")
+
+
+def sides(op: str, padding: Size | str, weight: Tensor, stride: list[int], dilation: list[int]) -> list[int]:
+    """``[top, bottom, left, right]``."""
+    if not isinstance(padding, str):
+        top, left = pair(op, "padding", padding)
+        return [top, top, left, left]
+    if padding == "valid":
+        return [0, 0, 0, 0]
+    if padding != "same":
+        raise ValueError(f"{op}: padding must be sizes, 'same' or 'valid', got {padding!r}")
+    if stride != [1, 1]:
+        raise ValueError(f"{op}: padding='same' needs stride 1, got {tuple(stride)}")
+    extra = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    return [extra[0] // 2, extra[0] - extra[0] // 2, extra[1] // 2, extra[1] - extra[1] // 2]
+
+
+def output_shape(
+    input: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> list[int]:
+    """The shape of the output, as the compiled operators compute it."""
+    shape = [input.shape[0], weight.shape[0]]
+    for d in range(2):
+        padded = input.shape[2 + d] + padding[2 * d] + padding[2 * d + 1]
+        shape.append((padded - dilation[d] * (weight.shape[2 + d] - 1) - 1) // stride[d] + 1)
+    return shape
