@@ -16,6 +16,7 @@ CASES = {
     "Conv2d, same": ((4, 6, 3), {"padding": "same"}),
     "Conv2d, reflect": ((4, 6, 3), {"padding": (1, 2), "padding_mode": "reflect"}),
     "Conv2d, circular, same": ((4, 6, (3, 2)), {"padding": "same", "padding_mode": "circular"}),
+    "Conv2d, one pixel": ((4, 6, (9, 8)), {}),
     "BatchNorm2d": ((4,), {}),
     "BatchNorm2d, cumulative": ((4,), {"momentum": None, "eps": 1e-3}),
     "BatchNorm2d, no affine": ((4,), {"affine": False}),

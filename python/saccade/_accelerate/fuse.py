@@ -98,7 +98,7 @@ def _from_module(graph: fx.Graph, node: fx.Node, module: nn.Module) -> fx.Node |
         and module.running_mean is not None
     ):
         names = "running_mean", "running_var", "weight", "bias"
-        return graph.call_function(runtime.batch_norm, (input, (*map(attribute, names), module.eps)))
+        return graph.call_function(runtime.batch_norm, (input, (*map(attribute, names), cast(float, module.eps))))
     if isinstance(module, nn.MaxPool2d) and _unchanged(module, nn.MaxPool2d, ours.MaxPool2d):
         sizes = {name: getattr(module, name) for name in _MAX[1:6]}
         return None if module.return_indices else graph.call_function(runtime.max_pool2d, (input,), sizes)

@@ -51,17 +51,16 @@ class Region:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the graph, or the code of the class."""
-        inputs: tuple[Any, ...] | None = args
-        if kwargs or len(args) != len(self.required):
-            inputs = self._required_only(args, kwargs)
-        graph = inputs is not None and all(map(_holds_tensors, inputs))
-        run: Callable[..., Any] = self._graph if graph else self._code
-        arguments, options = (inputs, {}) if graph else (args, kwargs)
+        run: Callable[..., Any] = self._code
+        plain = not kwargs and len(args) == len(self.required)
+        inputs = args if plain else self._required_only(args, kwargs)
+        if inputs is not None and all(map(_holds_tensors, inputs)):
+            run, args, kwargs = self._graph, inputs, {}
         if self.dtype is None:
-            return run(*arguments, **options)
-        given = _first_dtype((arguments, options))
-        inner_args, inner_kwargs = _to_dtype((arguments, options), self.dtype)
-        result = run(*inner_args, **inner_kwargs)
+            return run(*args, **kwargs)
+        given = _first_dtype((args, kwargs))
+        args, kwargs = _to_dtype((args, kwargs), self.dtype)
+        result = run(*args, **kwargs)
         return result if given is None else _to_dtype(result, given, only=self.dtype)
 
     def _code(self, *args: Any, **kwargs: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from saccade import ops
@@ -9,6 +11,7 @@ from saccade.nn.batch_norm import BatchNorm2d
 from saccade.nn.conv import Conv2d
 from saccade.ops._activation import Activation, require_activation
 from saccade.ops._folded import folded_batch_norm
+from saccade.ops.conv2d import Padding
 
 __all__ = ["ConvBNAct"]
 
@@ -70,7 +73,7 @@ class ConvBNAct(nn.Module):
             conv.weight,
             conv.bias,
             stride=conv.stride,
-            padding=conv.padding,
+            padding=cast(Padding, conv.padding),
             dilation=conv.dilation,
             groups=conv.groups,
             scale=scale,
