@@ -14,6 +14,34 @@ constexpr int kRegisters = SACCADE_VEC_BYTES == 64 ? 4 : 2;
 template <class A>
 constexpr std::int64_t kColumns = kRegisters * kLanes<A>;
 
+template <class A, bool Whole, int Rows>
+SACCADE_HD void write_column(const ConvFinish<A>& f, const Vec<A>* sum, std::int64_t step, std::int64_t j,
+                             std::int64_t lanes) {
+  using V = Vec<A>;
+  const V scale = load_lanes<A, Whole>(f.scale + j, lanes), shift = load_lanes<A, Whole>(f.shift + j, lanes);
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r) {
+    V value = fma(sum[r * step], scale, shift);
+    if (f.residual) value += load_lanes<A, Whole>(f.residual[r] + j, lanes);
+    if (f.activation == Activation::kRelu) value = activate<Activation::kRelu, RegisterArithmetic>(value);
+    store_lanes<A, Whole>(f.out[r] + j, value, lanes);
+  }
+}
+
+template <class A, int Rows, int Registers>
+SACCADE_HD void write_tile(const ConvFinish<A>& f, Vec<A> (&sum)[Rows][Registers]) {
+  constexpr int kN = kLanes<A>;
+#pragma GCC unroll 4
+  for (int v = 0; v < Registers; ++v) {
+    const std::int64_t lanes = f.columns - v * kN;
+    if (lanes >= kN) {
+      write_column<A, true, Rows>(f, &sum[0][v], Registers, v * kN, kN);
+    } else {
+      write_column<A, false, Rows>(f, &sum[0][v], Registers, v * kN, lanes);
+    }
+  }
+}
+
 template <class A, int Rows, int Registers, bool Strided>
 void multiply_tile(const ConvTile<A>& tile) {
   constexpr int kN = kLanes<A>;
@@ -42,6 +70,7 @@ void multiply_tile(const ConvTile<A>& tile) {
       }
     }
   }
+  if (tile.finish != nullptr) return write_tile<A, Rows, Registers>(*tile.finish, sum);
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4

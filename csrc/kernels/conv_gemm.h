@@ -15,15 +15,20 @@ namespace saccade {
 constexpr std::int64_t kConvRows = 6;          // rows of a tile, at most
 constexpr std::int64_t kConvMostColumns = 64;  // columns of a panel, at most
 
-// sums[r][j] (+)= sum over t, k of rows[t * count + r][k * step] * panel[(t * depth + k) * pitch + j].
+template <class T>
+struct ConvFinish;
+
+// sums[r][j] (+)= sum over t, k of rows[t * count + r][k * step] * panel[(t * depth + k) * pitch + j]. With `finish`
+// they go straight into its outputs, as finish_rows would bring them there (its `sums` is not read).
 template <class A>
 struct ConvTile {
   const A* const* rows;
   std::int64_t count, taps, depth, step;
   const A* panel;
-  std::int64_t pitch;  // a multiple of a register's lanes
-  bool accumulate;     // whether sums hold a part already
-  A* sums;             // [count][pitch]
+  std::int64_t pitch;                     // a multiple of a register's lanes
+  bool accumulate;                        // whether sums hold a part already
+  A* sums;                                // [count][pitch]
+  const ConvFinish<A>* finish = nullptr;  // of rows; activation none or ReLU
 };
 
 // activation(sums * scale + shift + residual), scale and shift for each column or for each row.

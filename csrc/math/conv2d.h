@@ -11,9 +11,9 @@ struct ConvShape {
   WindowAxis y, x;
   std::int64_t images, channels, out_channels, groups;
 
-  std::int64_t group_channels() const { return channels / groups; }
-  std::int64_t group_out_channels() const { return out_channels / groups; }
-  std::int64_t taps() const { return y.kernel * x.kernel; }
+  constexpr std::int64_t group_channels() const { return channels / groups; }
+  constexpr std::int64_t group_out_channels() const { return out_channels / groups; }
+  constexpr std::int64_t taps() const { return y.kernel * x.kernel; }
 };
 
 // Results (p, q) on a grid, each a weighted sum over taps of a source plane: tap t reads the source at
@@ -26,6 +26,8 @@ struct ConvGrid {
   std::int64_t out_h, out_w, first_y, first_x, spread_y, spread_x;
 
   std::int64_t results() const { return rows * columns; }
+  // Whether the results are the whole output plane, in its order.
+  bool dense() const { return spread_y == 1 && spread_x == 1 && columns == out_w && rows == out_h; }
   std::int64_t place(std::int64_t result) const {
     return (first_y + result / columns * spread_y) * out_w + first_x + result % columns * spread_x;
   }

@@ -167,7 +167,6 @@ void conv2d(const TensorView& input, const void* packed, const ConvShape& shape,
     if (const int m = winograd_of(algorithm))
       return conv_winograd(input, static_cast<const float*>(packed), shape, m, finish, out);
     const Taps taps = forward_taps(shape);
-    // Not the output's: one of a single pixel is in both orders, and the weights are packed for one.
     convolve(forward_problem(shape, taps, channels_last(input)), input, packed, finish, out);
   });
 }

@@ -34,7 +34,8 @@ class RowsGemm {
         source_(source.ptr<const T>()),
         packed_(static_cast<const A*>(packed)),
         out_(out.ptr<T>()),
-        residual_(affine.residual ? affine.residual->ptr<const T>() : nullptr) {}
+        residual_(affine.residual ? affine.residual->ptr<const T>() : nullptr),
+        run_(neighbouring_taps()) {}
 
   void run() const {
     const std::int64_t results = problem_.images * grid_.results(), chunks = (results + kChunk - 1) / kChunk;
@@ -52,55 +53,106 @@ class RowsGemm {
   struct Buffers {
     explicit Buffers(const RowsGemm& of)
         : sums(kChunk * of.panels_.most),
-          zeros(of.depth_.channel_block()),
+          zeros(of.depth_.channel_block() * of.run_),
           pixels(kConvRows * std::min(of.depth_.taps, of.depth_.tap_block())),
-          copies(std::is_same_v<T, A> ? 0 : kConvRows * of.depth_.largest()) {
+          copies(std::is_same_v<T, A> ? 0 : kConvRows * of.depth_.largest()),
+          borders(of.run_ > 1 ? kConvRows * of.depth_.whole() : 0) {
       std::memset(zeros.data(), 0, zeros.size() * sizeof(T));
     }
     Scratch<A> sums;
     Scratch<T> zeros;
     Scratch<const T*> pixels;
     Scratch<A> copies;
+    Scratch<T> borders;
   };
+  // A result: its image, row, column.
+  struct Result {
+    std::int64_t image, p, q;
+  };
+
+  // With few channels the taps of a row of the kernel are taken as one of as many more channels, whose cells are
+  // neighbours in memory; where some lie outside they are copied. 1: every tap by itself.
+  std::int64_t neighbouring_taps() const {
+    constexpr std::int64_t kFew = 16;
+    if (problem_.groups > 1 || depth_.channels > kFew || depth_.whole() > ConvDepth::kBlock || grid_.taps == 0)
+      return 1;
+    const auto follows = [&](std::int64_t t) {
+      return grid_.tap_y[t] == grid_.tap_y[t - 1] && grid_.tap_x[t] == grid_.tap_x[t - 1] + 1;
+    };
+    std::int64_t run = 1;
+    while (run < grid_.taps && follows(run)) ++run;
+    for (std::int64_t t = 1; t < grid_.taps; ++t)
+      if (follows(t) != (t % run != 0)) return 1;
+    return grid_.taps % run == 0 ? run : 1;
+  }
 
   void chunk(std::int64_t group, std::int64_t panel, std::int64_t first, std::int64_t last, Buffers& buffers) const {
     const std::int64_t pitch = panels_.pitch(panel), whole = depth_.whole();
     const A* weights = packed_ + group * panels_.padded() * whole + panels_.first(panel) * whole;
-    const auto sums = [&](std::int64_t r) { return buffers.sums.data() + (r - first) * pitch; };
-    for_each_block(
-        depth_, [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps, std::int64_t offset) {
-          ConvTile<A> tile = {nullptr, 0, taps, channels, 1, weights + offset * pitch, pitch, offset > 0, nullptr};
-          for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
-            find_pixels(r, count, t, taps, group * depth_.channels + c, buffers);
-            tile.count = count, tile.sums = sums(r);
-            multiply(tile, channels, buffers);
-            if (offset + channels * taps == whole) finish(group, panel, r, count, tile.sums);
-          });
-        });
+    // Only sums that wait for another block need a place of their own.
+    const bool single = whole <= depth_.largest();
+    const auto sums = [&](std::int64_t r) { return buffers.sums.data() + (single ? 0 : r - first) * pitch; };
+    for_each_block(depth_,
+                   [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps, std::int64_t offset) {
+                     ConvTile<A> tile = {nullptr, 0,          taps / run_, channels * run_, 1, weights + offset * pitch,
+                                         pitch,   offset > 0, nullptr};
+                     Result next = result(first);
+                     for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
+                       for (std::int64_t i = 0; i < count; ++i, advance(next))
+                         find_cells(next, i, count, t, taps, group * depth_.channels + c, buffers);
+                       tile.count = count, tile.sums = sums(r);
+                       if (offset + channels * taps < whole) return multiply(tile, buffers);
+                       finish(group, panel, r, tile, buffers);
+                     });
+                   });
     if (whole > 0) return;
     for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
       std::memset(sums(r), 0, count * pitch * sizeof(A));
-      finish(group, panel, r, count, sums(r));
+      ConvTile<A> empty = {nullptr, count, 0, 0, 1, weights, pitch, true, sums(r)};
+      finish(group, panel, r, empty, buffers);
     });
   }
 
-  // Where the cells of `count` results lie for taps [t, t + taps).
-  void find_pixels(std::int64_t r, std::int64_t count, std::int64_t t, std::int64_t taps, std::int64_t channel,
-                   Buffers& buffers) const {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t image = (r + i) / grid_.results(), result = (r + i) % grid_.results();
-      const std::int64_t y0 = result / grid_.columns * grid_.step_y, x0 = result % grid_.columns * grid_.step_x;
-      const T* plane = source_ + image * grid_.source_h * grid_.source_w * problem_.channels + channel;
-      for (std::int64_t j = 0; j < taps; ++j) {
-        const std::int64_t y = y0 + grid_.tap_y[t + j], x = x0 + grid_.tap_x[t + j];
-        const bool inside = y >= 0 && y < grid_.source_h && x >= 0 && x < grid_.source_w;
-        buffers.pixels[j * count + i] =
-            inside ? plane + (y * grid_.source_w + x) * problem_.channels : buffers.zeros.data();
+  Result result(std::int64_t r) const {
+    const std::int64_t in_image = r % grid_.results();
+    return {r / grid_.results(), in_image / grid_.columns, in_image % grid_.columns};
+  }
+  void advance(Result& at) const {
+    if (++at.q < grid_.columns) return;
+    at.q = 0;
+    if (++at.p < grid_.rows) return;
+    at.p = 0;
+    ++at.image;
+  }
+
+  // Where the cells of result i of `count` lie for taps [t, t + taps).
+  void find_cells(const Result& at, std::int64_t i, std::int64_t count, std::int64_t t, std::int64_t taps,
+                  std::int64_t channel, Buffers& buffers) const {
+    const T* image = source_ + at.image * grid_.source_h * grid_.source_w * problem_.channels + channel;
+    for (std::int64_t j = 0; j < taps; j += run_) {
+      const std::int64_t y = at.p * grid_.step_y + grid_.tap_y[t + j], x = at.q * grid_.step_x + grid_.tap_x[t + j];
+      const T*& to = buffers.pixels[j / run_ * count + i];
+      if (y < 0 || y >= grid_.source_h || x + run_ <= 0 || x >= grid_.source_w) {
+        to = buffers.zeros.data();
+      } else if (x >= 0 && x + run_ <= grid_.source_w) {
+        to = image + (y * grid_.source_w + x) * problem_.channels;
+      } else {
+        to = border(image + y * grid_.source_w * problem_.channels, x,
+                    buffers.borders.data() + (i * taps + j) * problem_.channels);
       }
     }
   }
 
-  void multiply(ConvTile<A>& tile, std::int64_t channels, Buffers& buffers) const {
+  // run_ cells of a row of the source from column x on, zeros outside it.
+  const T* border(const T* row, std::int64_t x, T* to) const {
+    const std::int64_t begin = std::max<std::int64_t>(0, -x), end = std::min(run_, grid_.source_w - x);
+    std::memset(to, 0, run_ * problem_.channels * sizeof(T));
+    std::memcpy(to + begin * problem_.channels, row + (x + begin) * problem_.channels,
+                (end - begin) * problem_.channels * sizeof(T));
+    return to;
+  }
+
+  void multiply(ConvTile<A>& tile, Buffers& buffers) const {
     if constexpr (std::is_same_v<T, A>) {
       tile.rows = buffers.pixels.data();
       kernels_.multiply(tile);
@@ -109,29 +161,51 @@ class RowsGemm {
       for (std::int64_t i = 0; i < tile.count; ++i) {
         A* row = buffers.copies.data() + i * depth_.largest();
         for (std::int64_t j = 0; j < tile.taps; ++j)
-          kernels_.copy_pixel(buffers.pixels[j * tile.count + i], 1, channels, row + j * channels);
+          kernels_.copy_pixel(buffers.pixels[j * tile.count + i], 1, tile.depth, row + j * tile.depth);
         rows[i] = row;
       }
       ConvTile<A> copied = tile;
-      copied.rows = rows, copied.depth = tile.taps * channels, copied.taps = 1;
+      copied.rows = rows, copied.depth = tile.taps * tile.depth, copied.taps = 1;
       kernels_.multiply(copied);
     }
   }
 
-  void finish(std::int64_t group, std::int64_t panel, std::int64_t r, std::int64_t count, const A* sums) const {
+  // The last block of a tile: its sums, and the outputs that they become.
+  void finish(std::int64_t group, std::int64_t panel, std::int64_t r, ConvTile<A>& tile, Buffers& buffers) const {
     const std::int64_t channel = group * problem_.outs() + panels_.first(panel);
     const T* residual[kConvRows];
     T* out[kConvRows];
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t image = (r + i) / grid_.results(), place = grid_.place((r + i) % grid_.results());
-      const std::int64_t at = (image * grid_.out_h * grid_.out_w + place) * problem_.out_channels + channel;
+    for (std::int64_t i = 0; i < tile.count; ++i) {
+      const std::int64_t at = pixel(r + i) * problem_.out_channels + channel;
       out[i] = out_ + at;
       residual[i] = residual_ ? residual_ + at : nullptr;
     }
-    kernels_.finish_rows({sums, panels_.pitch(panel), count, panels_.columns(panel),
-                          static_cast<const A*>(affine_.scale) + channel,
-                          static_cast<const A*>(affine_.shift) + channel, residual_ ? residual : nullptr, out, nullptr,
-                          affine_.activation});
+    const ConvFinish<T> outputs = {tile.sums,
+                                   panels_.pitch(panel),
+                                   tile.count,
+                                   panels_.columns(panel),
+                                   static_cast<const A*>(affine_.scale) + channel,
+                                   static_cast<const A*>(affine_.shift) + channel,
+                                   residual_ ? residual : nullptr,
+                                   out,
+                                   nullptr,
+                                   affine_.activation};
+    if constexpr (std::is_same_v<T, A>) {
+      if (affine_.activation == Activation::kNone || affine_.activation == Activation::kRelu) {
+        tile.finish = &outputs;
+        multiply(tile, buffers);
+        tile.finish = nullptr;
+        return;
+      }
+    }
+    multiply(tile, buffers);
+    kernels_.finish_rows(outputs);
+  }
+
+  // Where result r lies among the pixels of the output.
+  std::int64_t pixel(std::int64_t r) const {
+    if (grid_.dense()) return r;
+    return r / grid_.results() * grid_.out_h * grid_.out_w + grid_.place(r % grid_.results());
   }
 
   const ConvProblem& problem_;
@@ -144,6 +218,7 @@ class RowsGemm {
   const A* packed_;
   T* out_;
   const T* residual_;
+  const std::int64_t run_;
 };
 
 // ---- Planes: a tile's rows are output channels ----------------------------------------------------------------------
@@ -186,7 +261,7 @@ class PlanesGemm {
     const std::int64_t pitch = panels_.pitch(panel), whole = depth_.whole();
     const A* weights = packed_ + group * problem_.outs() * whole;
     std::int64_t places[kConvMostColumns];
-    if (!dense())
+    if (!grid_.dense())
       for (std::int64_t j = 0; j < panels_.columns(panel); ++j) places[j] = grid_.place(panels_.first(panel) + j);
     for_each_block(depth_,
                    [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps, std::int64_t offset) {
@@ -207,9 +282,6 @@ class PlanesGemm {
     });
   }
 
-  // Whether neighbouring results are neighbouring outputs.
-  bool dense() const { return grid_.spread_x == 1 && grid_.spread_y == 1 && grid_.columns == grid_.out_w; }
-
   void copy_cells(std::int64_t image, std::int64_t channel, std::int64_t channels, std::int64_t t, std::int64_t taps,
                   std::int64_t panel, A* cells) const {
     const std::int64_t area = grid_.source_h * grid_.source_w, pitch = panels_.pitch(panel);
@@ -228,14 +300,14 @@ class PlanesGemm {
     T* out[kConvRows];
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t at =
-          (image * problem_.out_channels + channel + i) * area + (dense() ? panels_.first(panel) : 0);
+          (image * problem_.out_channels + channel + i) * area + (grid_.dense() ? panels_.first(panel) : 0);
       out[i] = out_ + at;
       residual[i] = residual_ ? residual_ + at : nullptr;
     }
     kernels_.finish_planes({sums, panels_.pitch(panel), count, panels_.columns(panel),
                             static_cast<const A*>(affine_.scale) + channel,
                             static_cast<const A*>(affine_.shift) + channel, residual_ ? residual : nullptr, out,
-                            dense() ? nullptr : places, affine_.activation});
+                            grid_.dense() ? nullptr : places, affine_.activation});
   }
 
   const ConvProblem& problem_;

@@ -10,11 +10,6 @@ namespace {
 
 using bind_torch::NormGradientInputs, bind_torch::NormGradients, bind_torch::NormInputs, bind_torch::NormOutputs;
 
-ChannelParameter parameter(const std::optional<TensorView>& tensor, const TensorView& input) {
-  if (!tensor) return {};
-  return {tensor->data, tensor->stride(0), tensor->dtype == input.dtype};
-}
-
 void fill_zero(const Tensor& tensor, cudaStream_t stream) {
   const TensorView seen = view(tensor);
   check(cudaMemsetAsync(seen.data, 0, seen.numel() * dtype_size(seen.dtype), stream), "filling with zeros");
@@ -35,8 +30,9 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm(const Tensor& input, const std::op
     return {outputs.out, outputs.mean, outputs.var};
   }
   const NormShape shape = norm_shape(a.input);
-  const NormParameters parameters = {parameter(a.running_mean, a.input), parameter(a.running_var, a.input),
-                                     parameter(a.weight, a.input), parameter(a.bias, a.input)};
+  const NormParameters parameters = {channel_parameter(a.running_mean, a.input),
+                                     channel_parameter(a.running_var, a.input), channel_parameter(a.weight, a.input),
+                                     channel_parameter(a.bias, a.input)};
   dispatch_floating(a.input.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using A = decltype(to_float(T{}));
@@ -73,7 +69,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_backward(const Tensor& gra
     const Tensor partials = scratch<A>(norm_chunks(shape).chunks * 2 * shape.channels, input);
     launch_batch_norm_backward<T, A>(
         shape, a.grad.template ptr<T>(), a.input.template ptr<T>(), a.output ? a.output->template ptr<T>() : nullptr,
-        parameter(a.weight, a.input), a.mean.template ptr<A>(), a.var.template ptr<A>(), training, eps,
+        channel_parameter(a.weight, a.input), a.mean.template ptr<A>(), a.var.template ptr<A>(), training, eps,
         static_cast<Activation>(activation), view(partials).template ptr<A>(), view(scales).template ptr<A>(),
         view(g.input).template ptr<T>(), view(g.weight).template ptr<A>(), view(g.bias).template ptr<A>(),
         residual ? view(g.residual).template ptr<T>() : nullptr, device.stream());

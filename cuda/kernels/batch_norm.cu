@@ -4,6 +4,7 @@
 // enough), and x - mean comes before the product.
 #include <cmath>
 
+#include "cuda/common/epilogue.cuh"
 #include "cuda/common/pack.cuh"
 #include "cuda/kernels/batch_norm.h"
 #include "cuda/kernels/batch_norm_chunk.cuh"
@@ -14,25 +15,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-template <class T, class A>
-__device__ double parameter_at(const ChannelParameter& p, std::int64_t c, double absent) {
-  if (!p.data) return absent;
-  if (p.is_input_type) return to_float(static_cast<const T*>(p.data)[c * p.stride]);
-  return static_cast<const A*>(p.data)[c * p.stride];
-}
-
-// The kind is the same for all threads: a branch, not a kernel for each.
-template <class A>
-__device__ A activated(Activation kind, A x) {
-  switch (kind) {
-    case Activation::kRelu: return activate<Activation::kRelu, ScalarArithmetic>(x);
-    case Activation::kLeakyRelu: return activate<Activation::kLeakyRelu, ScalarArithmetic>(x);
-    case Activation::kElu: return activate<Activation::kElu, ScalarArithmetic>(x);
-    case Activation::kSigmoid: return activate<Activation::kSigmoid, ScalarArithmetic>(x);
-    case Activation::kNone: break;
-  }
-  return x;
-}
+// As `activated`.
 template <class A>
 __device__ A through_activation(Activation kind, A grad, A y) {
   switch (kind) {

@@ -4,16 +4,10 @@
 
 #include <cstdint>
 
+#include "cuda/common/channel_parameter.h"
 #include "ops/batch_norm.h"
 
 namespace saccade::cuda {
-
-// A tensor with an element per channel, of T or of the accumulator's type; data is null where it is absent.
-struct ChannelParameter {
-  const void* data = nullptr;
-  std::int64_t stride = 0;
-  bool is_input_type = false;
-};
 
 // How sums over a channel are cut: `chunks` of `step` elements (planes) or rows, by the shape alone.
 struct NormChunks {

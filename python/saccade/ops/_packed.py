@@ -17,7 +17,10 @@ def packed_weight(weight: Tensor, key: tuple[Any, ...], pack: Callable[[], Tenso
     """``pack()``, or what it gave for this weight before; None where a weight cannot be kept.
 
     A weight is packed again once it changes: its version (every change in place that autograd sees) or its address.
+    One that is being trained is not kept: it changes from call to call, often through ``.data``, which nothing counts.
     """
+    if torch.is_grad_enabled() and weight.requires_grad:
+        return None
     if torch.compiler.is_compiling() or weight.device.type != "cpu" or weight.is_inference():
         return None
     try:

@@ -96,6 +96,7 @@ def conv2d_fused(
     tensor([[[[ 0.,  0.],
               [ 7., 11.]]]])
     """
+    require_tensor("conv2d_fused", input=input, weight=weight)
     require_activation("conv2d_fused", activation)
     tensors = [tensor for tensor in (input, weight, bias, scale, shift, residual) if tensor is not None]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
@@ -160,7 +161,10 @@ def _arguments(
     last = is_channels_last(batch)
 
     def pack() -> Tensor:
-        packed: Tensor = call(torch.ops.saccade._conv2d_pack, weight, list(batch.shape), last, *sizes)
+        try:
+            packed: Tensor = call(torch.ops.saccade._conv2d_pack, weight, list(batch.shape), last, *sizes)
+        except (ValueError, TypeError) as error:
+            raise type(error)(op + str(error).removeprefix("conv2d")) from None
         return packed
 
     packed = packed_weight(weight, (number, last, groups), pack)
@@ -228,3 +232,11 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 torch.library.register_autograd("saccade::conv2d", _backward, setup_context=_save)
+
+
+def _refuse(ctx: Any, *grads: Tensor | None) -> None:
+    raise RuntimeError("conv2d: differentiable once, not twice")
+
+
+# Without this torch warns and takes zeros for the second derivative.
+torch.library.register_autograd("saccade::_conv2d_backward", _refuse)

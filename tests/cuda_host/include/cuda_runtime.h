@@ -1,6 +1,6 @@
 // Stands in for CUDA's header where kernels are compiled for the CPU (cuda/README.md): types,
 // the runtime functions that launchers call, and what kernels call. Add what a kernel needs; leave out what has no
-// meaning here (tensor cores, bulk copies): such a kernel keeps a plain twin.
+// meaning here (bulk copies): such a kernel keeps a plain twin. Tensor cores: mma.h.
 #pragma once
 
 #include <cmath>
