@@ -14,7 +14,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     """torch.nn.BatchNorm2d on :func:`saccade.ops.batch_norm`: the same constructor, buffers and state-dict keys.
 
     >>> norm = saccade.nn.BatchNorm2d(2)
-    >>> norm(torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1).expand(2, 2, 1, 1)).flatten()
+    >>> norm(torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1).expand(2, 2, 1, 1)).detach().flatten()
     tensor([-1.0000, -1.0000,  1.0000,  1.0000])
     >>> norm.running_mean
     tensor([0.2000, 0.2000])
@@ -27,7 +27,8 @@ class BatchNorm2d(nn.BatchNorm2d):
     def normalize(self, input: Tensor, residual: Tensor | None = None, activation: Activation = None) -> Tensor:
         """Normalise ``input``, add ``residual`` and apply ``activation`` in one pass over memory.
 
-        >>> saccade.nn.BatchNorm2d(1).eval().normalize(-torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1) * 3, "relu")
+        >>> norm, x = saccade.nn.BatchNorm2d(1).eval(), torch.ones(1, 1, 1, 1)
+        >>> norm.normalize(-x, 3 * x, "relu").detach()
         tensor([[[[2.0000]]]])
         """
         self._check_input_dim(input)
