@@ -280,6 +280,18 @@ def test_explain(name, layout):
     assert torch.equal(ops.conv2d(*inputs, **sizes, algorithm=algorithm), ops.conv2d(*inputs, **sizes))
 
 
+def test_precision():
+    inputs, sizes = tensors(((1, 64, 30, 31), (64, 64, 3, 3), 1, 1, 1, 1), layout=torch.channels_last)
+    assert ops.explain_conv2d(*inputs, **sizes).startswith("winograd")
+    try:
+        ops.set_conv_precision("exact")
+        assert ops.explain_conv2d(*inputs, **sizes).startswith("gemm")
+    finally:
+        ops.set_conv_precision("fast")
+    with pytest.raises(ValueError, match=r"^set_conv_precision: precision must be 'fast' or 'exact', got 'slow'$"):
+        ops.set_conv_precision("slow")
+
+
 @pytest.mark.native
 @pytest.mark.parametrize("layout", FORMATS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
