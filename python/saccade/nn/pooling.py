@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from torch import Tensor, nn
 
 from saccade import ops
@@ -94,4 +96,4 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool ``input``, ``(N, C, H, W)`` or ``(C, H, W)``."""
-        return ops.adaptive_avg_pool2d(input, self.output_size)
+        return ops.adaptive_avg_pool2d(input, cast(Any, self.output_size))
