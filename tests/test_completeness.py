@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from saccade import classic, ops
+from saccade import classic, nn, ops
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFINITION = re.compile(r'm\.def\(\s*"(\w+)\(')
@@ -83,7 +83,7 @@ def test_layers_above(name):
     assert_complete(found)
 
 
-@pytest.mark.parametrize("module", [ops, classic], ids=["ops", "classic"])
+@pytest.mark.parametrize("module", [ops, classic, nn], ids=["ops", "classic", "nn"])
 def test_public_names_are_documented_and_tested(module):
     tests = text_of("tests", "**/*.py")
     undocumented = [name for name in module.__all__ if not (inspect.getdoc(getattr(module, name)) or "").strip()]

@@ -1,7 +1,8 @@
 """Vision kernels: C++ and CUDA underneath, NumPy and PyTorch on top.
 
-``saccade.ops`` holds the operators for torch tensors, ``saccade.classic`` the functions for NumPy arrays. Importing
-``saccade`` loads neither torch nor NumPy; each half loads what it needs on first use.
+``saccade.ops`` holds the operators for torch tensors, ``saccade.nn`` modules built on them, ``saccade.classic`` the
+functions for NumPy arrays; ``saccade.accelerate`` lets existing models run on the operators. Importing ``saccade``
+loads neither torch nor NumPy; each half loads what it needs on first use.
 """
 
 from __future__ import annotations
@@ -10,14 +11,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saccade import classic, ops
+    from saccade import classic, nn, ops
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "classic", "get_num_threads", "ops", "patch_torchvision", "set_num_threads"]
+__all__ = [
+    "__version__",
+    "accelerate",
+    "classic",
+    "explain",
+    "get_num_threads",
+    "nn",
+    "ops",
+    "patch_torchvision",
+    "set_num_threads",
+]
 
-_SUBMODULES = ("classic", "ops")
+_SUBMODULES = ("classic", "nn", "ops")
 _FUNCTIONS = {
+    "accelerate": "saccade._accelerate",
+    "explain": "saccade._accelerate",
     "get_num_threads": "saccade._threads",
     "patch_torchvision": "saccade._patch",
     "set_num_threads": "saccade._threads",

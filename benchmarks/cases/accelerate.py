@@ -1,0 +1,151 @@
+"""Whole torchvision models, accelerated, beside the same models run by torch, ONNX Runtime and OpenVINO."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from saccade.benchmarking import Case, Difference, Work, close, reference
+
+
+@dataclass(frozen=True)
+class Model:
+    family: str  # the module of torchvision.models
+    name: str
+    side: int
+    batch: int = 1
+    bar: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.batch}×3×{self.side}×{self.side}"
+
+
+MODELS = [
+    Model("resnet", "resnet50", 224, 1, 2.2),
+    Model("resnet", "resnet50", 224, 8),
+    Model("segmentation", "fcn_resnet50", 520, 1, 2.2),
+    Model("detection", "fasterrcnn_resnet50_fpn", 800, 1, 2.5),
+    Model("detection", "maskrcnn_resnet50_fpn", 800, 1, 3.0),
+]
+QUICK = [Model("resnet", "resnet18", 64), Model("detection", "fasterrcnn_resnet50_fpn", 160)]
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    if importlib.util.find_spec("torchvision") is None:
+        return  # the models are its
+    for model in QUICK if quick else MODELS:
+        yield Case(
+            name=f"accelerate/{model.name}-{model.batch}x{model.side}",
+            operation="accelerate",
+            group=f"accelerate, {model.family}",
+            size=f"{model.name}, {model}",
+            threads=(1, 2),
+            bar=model.bar,
+            prepare=partial(_work, model),
+        )
+
+
+def _work(described: Model) -> Work:
+    import torch
+    from torchvision import models
+
+    import saccade
+
+    torch.manual_seed(0)
+    family = getattr(models, described.family)
+    size: dict[str, Any] = {}
+    if detection := described.family == "detection":
+        # Random weights find nothing certain: a few boxes, so that the mask head has a photo's work and no more.
+        size = {"min_size": described.side, "max_size": described.side, "box_detections_per_img": 20}
+    backbone = {} if described.family == "resnet" else {"weights_backbone": None}
+    model = _randomised(getattr(family, described.name)(weights=None, **backbone, **size).eval())
+    image = torch.rand(described.batch, 3, described.side, described.side)
+    inputs = [image[0]] if detection else image
+    fast = saccade.accelerate(model, (inputs,))
+
+    def ours() -> Any:
+        with torch.inference_mode(), saccade.patch_torchvision():
+            return fast(inputs)
+
+    def eager(_: ModuleType) -> Callable[[], Any]:
+        def theirs() -> Any:
+            with torch.inference_mode():
+                return model(inputs)
+
+        return theirs
+
+    references = {"torch": reference("torch", eager)}
+    if not detection:
+        references["onnxruntime"] = reference("onnxruntime", partial(_onnxruntime, model, image))
+        references["openvino"] = reference("openvino", partial(_openvino, model, image))
+    return Work(ours=ours, references=references, verify=_same_detections if detection else close(rtol=1e-3))
+
+
+def _randomised(model: Any) -> Any:
+    """Statistics that keep the values of a network with random weights in range."""
+    for module in model.modules():
+        if hasattr(module, "running_var"):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model
+
+
+def _same_detections(ours: Any, theirs: Any) -> Difference:
+    """Accept as many detections, with scores within 0.05.
+
+    Random weights give boxes of nearly one score, and a rounding decides which of them are suppressed. That each part
+    computes what it should was checked on the same input when the model was accelerated.
+    """
+    close_scores = close(atol=0.05)
+    return close_scores([found["scores"] for found in ours], [found["scores"] for found in theirs])
+
+
+def _onnx(model: Any, image: Any) -> bytes:
+    import torch
+
+    file = io.BytesIO()
+    torch.onnx.export(model, (image,), file, dynamo=False)
+    return file.getvalue()
+
+
+def _onnxruntime(model: Any, image: Any, onnxruntime: ModuleType) -> Callable[[], Any]:
+    import torch
+
+    file = _onnx(model, image)
+    sessions: dict[int, Any] = {}
+
+    def run() -> Any:
+        threads = torch.get_num_threads()
+        if threads not in sessions:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads
+            sessions[threads] = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        return _as_returned(model, sessions[threads].run(None, {sessions[threads].get_inputs()[0].name: image.numpy()}))
+
+    return run
+
+
+def _openvino(model: Any, image: Any, openvino: ModuleType) -> Callable[[], Any]:
+    import torch
+
+    converted = openvino.convert_model(model, example_input=image)
+    compiled: dict[int, Any] = {}
+
+    def run() -> Any:
+        threads = torch.get_num_threads()
+        if threads not in compiled:
+            settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+            compiled[threads] = openvino.Core().compile_model(converted, "CPU", settings)
+        return _as_returned(model, [*compiled[threads](image.numpy()).values()])
+
+    return run
+
+
+def _as_returned(model: Any, outputs: list[Any]) -> Any:
+    """What the model returns: a tensor, or the dictionary of a segmentation."""
+    return {"out": outputs[0]} if hasattr(model, "classifier") else outputs[0]

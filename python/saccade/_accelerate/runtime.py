@@ -1,0 +1,102 @@
+"""What rewritten graphs call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from saccade import ops
+from saccade.ops._activation import Activation, activate
+from saccade.ops._folded import folded_batch_norm
+
+# Running mean and variance, weight, bias, eps.
+Norm: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None, float]
+
+
+def channels_last(input: Tensor) -> Tensor:
+    """The same values, a pixel's channels side by side: what the kernels are fastest with."""
+    if input.dim() != 4 or input.is_contiguous(memory_format=torch.channels_last):
+        return input
+    return input.contiguous(memory_format=torch.channels_last)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    norm: Norm | None = None,
+    residual: Any = None,
+    activation: Activation = None,
+) -> Tensor:
+    """A convolution and what was fused into it."""
+    input = channels_last(input)
+    scale, shift = (None, None) if norm is None else folded_batch_norm(*norm)
+    sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+    def run(residual: Any, activation: Activation) -> Tensor:
+        return ops.conv2d_fused(
+            input, weight, bias, **sizes, scale=scale, shift=shift, residual=residual, activation=activation
+        )
+
+    return _with_residual(run, residual, activation)
+
+
+def batch_norm(input: Tensor, norm: Norm, *, residual: Any = None, activation: Activation = None) -> Tensor:
+    """A batch normalisation with fixed statistics and what was fused into it."""
+    mean, var, weight, bias, eps = norm
+
+    def run(residual: Any, activation: Activation) -> Tensor:
+        return ops.batch_norm(
+            input, mean, var, weight, bias, False, 0.0, eps, residual=residual, activation=activation
+        )  # fmt: skip
+
+    return _with_residual(run, residual, activation)
+
+
+def _with_residual(run: Callable[[Any, Activation], Tensor], residual: Any, activation: Activation) -> Tensor:
+    if residual is None:
+        return run(None, activation)
+    if isinstance(residual, Tensor):
+        try:
+            return run(residual, activation)
+        except (TypeError, ValueError):
+            pass
+    # The sum broadcasts or promotes, which a graph without shapes does not tell.
+    return activate(run(None, None) + residual, activation)
+
+
+def max_pool2d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> Tensor:
+    """A maximum pooling; an empty stride, as ATen writes it, is the kernel's size."""
+    pooled = ops.max_pool2d(channels_last(input), kernel_size, stride or None, padding, dilation, ceil_mode)
+    assert isinstance(pooled, Tensor)
+    return pooled
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """A mean over windows."""
+    return ops.avg_pool2d(
+        channels_last(input), kernel_size, stride or None, padding, ceil_mode, count_include_pad, divisor_override
+    )
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """A mean over as many windows as are asked for."""
+    return ops.adaptive_avg_pool2d(channels_last(input), output_size)
