@@ -23,6 +23,14 @@ SACCADE_HD V spread(V v, int i) {
   return __builtin_shuffle(v, index + i);
 }
 
+// Out of line: the activations that take a while are not worth a copy in every variant.
+template <class A>
+__attribute__((noinline)) void activate_registers(Activation activation, Vec<A>* values, int count) {
+  dispatch_activation(activation, [&](auto kind) {
+    for (int r = 0; r < count; ++r) values[r] = activate<kind(), RegisterArithmetic>(values[r]);
+  });
+}
+
 template <class T, int Group, int Results, bool Whole, bool Inside>
 SACCADE_HD void add_taps(const ConvLanes<T>& c, const RowTap* taps, std::int64_t count, std::int64_t q,
                          std::int64_t channel, std::int64_t lanes, Vec<Accumulator<T>>* sum) {
@@ -58,16 +66,17 @@ SACCADE_HD void results_at(const ConvLanes<T>& c, const RowTap* taps, std::int64
   using V = Vec<Accumulator<T>>;
   V sum[Results] = {};
   add_taps<T, Group, Results, Whole, Inside>(c, taps, count, q, channel, lanes, sum);
-  dispatch_activation(c.activation, [&](auto kind) {
-    const std::int64_t first = c.grid->place(p * c.grid->columns + q) * c.channels + channel;
+  const std::int64_t first = c.grid->place(p * c.grid->columns + q) * c.channels + channel;
+  const std::int64_t step = c.grid->spread_x * c.channels;
 #pragma GCC unroll 8
-    for (int r = 0; r < Results; ++r) {
-      const std::int64_t at = first + r * c.grid->spread_x * c.channels;
-      V value = fma(sum[r], scale_shift[0], scale_shift[1]);
-      if (c.residual) value += load_lanes<Accumulator<T>, Whole>(c.residual + at, lanes);
-      store_lanes<Accumulator<T>, Whole>(c.out + at, activate<kind(), RegisterArithmetic>(value), lanes);
-    }
-  });
+  for (int r = 0; r < Results; ++r) {
+    sum[r] = fma(sum[r], scale_shift[0], scale_shift[1]);
+    if (c.residual) sum[r] += load_lanes<Accumulator<T>, Whole>(c.residual + first + r * step, lanes);
+    if (c.activation == Activation::kRelu) sum[r] = activate<Activation::kRelu, RegisterArithmetic>(sum[r]);
+  }
+  if (c.activation > Activation::kRelu) activate_registers<Accumulator<T>>(c.activation, sum, Results);
+#pragma GCC unroll 8
+  for (int r = 0; r < Results; ++r) store_lanes<Accumulator<T>, Whole>(c.out + first + r * step, sum[r], lanes);
 }
 
 struct Span {
