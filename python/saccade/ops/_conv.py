@@ -72,8 +72,8 @@ def choose(
     if weight.shape[0] < 16 * groups or weight.shape[1] < 8:
         return Choice("gemm", "too few channels for Winograd's algorithm")
     out = output_shape(input, weight, stride, padding, dilation)[2:]
-    # A weight that is being trained is packed at every step.
-    fresh = weight.requires_grad and torch.is_grad_enabled()
+    # A weight that is being trained is packed at every step, and so is one inside a compiled graph.
+    fresh = torch.compiler.is_compiling() or (weight.requires_grad and torch.is_grad_enabled())
     direct = input.shape[0] * out[0] * out[1] * 9 * weight.shape[0] * weight.shape[1] / 16
     costs = {m: _winograd_cost(m, input, weight, out, dilation, fresh) for m in (2, 4, 6)}
     m = min(costs, key=costs.__getitem__)
