@@ -1,5 +1,7 @@
 #include "ops/avg_pool2d.h"
 
+#include <cstring>
+
 #include "common/dispatch.h"
 #include "common/large_output.h"
 #include "common/parallel.h"
@@ -46,8 +48,9 @@ namespace {
 // One window that holds the whole plane.
 bool is_whole(const MeanShape& shape) {
   const auto whole = [](const MeanAxis& axis) {
+    if (axis.window.out != 1) return false;
     const WindowRange cells = cells_in(axis, 0);
-    return axis.window.out == 1 && cells.begin == 0 && cells.end == axis.window.in;
+    return cells.begin == 0 && cells.end == axis.window.in;
   };
   return whole(shape.y) && whole(shape.x);
 }
@@ -124,6 +127,10 @@ void avg_pool2d(const TensorView& input, const MeanShape& shape, const TensorVie
 
 void avg_pool2d_backward(const TensorView& grad, const MeanShape& given, const TensorView& grad_input) {
   if (grad_input.numel() == 0) return;
+  if (grad.numel() == 0) {
+    std::memset(grad_input.data, 0, grad_input.numel() * dtype_size(grad_input.dtype));
+    return;
+  }
   const std::int64_t n = grad_input.size(0), c = grad_input.size(1);
   advise_huge_pages(grad_input.data, grad_input.numel() * dtype_size(grad_input.dtype));
   dispatch_floating(grad.dtype, [&](auto tag) {
