@@ -13,6 +13,21 @@ namespace {
 constexpr int kPoolWarps = kPoolThreads / kWarp;
 // Cells of a window from which on several threads share it; a whole block of them in planes.
 constexpr std::int64_t kShared = 32, kBlocks = 1024;
+// Cells that a thread adds up before the sum joins the others: one float32 after the other loses digits.
+constexpr std::int64_t kRun = 64;
+
+// value(k) for k = first, first + step, ... < count, in runs.
+template <class A, class Value>
+__device__ A sum_in_runs(std::int64_t first, std::int64_t count, std::int64_t step, const Value& value) {
+  A sum = 0;
+  for (std::int64_t k = first; k < count;) {
+    const std::int64_t end = k + kRun * step < count ? k + kRun * step : count;
+    A run = 0;
+    for (; k < end; k += step) run += value(k);
+    sum += run;
+  }
+  return sum;
+}
 
 // The cells of one window, in row order.
 struct Window {
@@ -62,9 +77,8 @@ __global__ void __launch_bounds__(kPoolThreads)
   const WindowAxis &y = shape.y.window, &x = shape.x.window;
   const Element at = split<false>(i, 1, y.out, x.out, y.in * x.in);
   const Window window(shape, at.row, at.column);
-  A sum = 0;
-  for (std::int64_t k = threadIdx.x % kOwners; k < window.cells(); k += kOwners)
-    sum += to_float(input[at.base + window.cell(k)]);
+  A sum = sum_in_runs<A>(threadIdx.x % kOwners, window.cells(), kOwners,
+                         [&](std::int64_t k) { return to_float(input[at.base + window.cell(k)]); });
   for (int step = kWarp / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
   if constexpr (kWarps > 1) {
     SACCADE_SHARED(A[kWarps], sums);
@@ -89,8 +103,9 @@ __global__ void __launch_bounds__(kPoolThreads)
   A sum = 0;
   if (channel < channels) {
     const Window window(shape, at.row, at.column);
-    for (std::int64_t k = warp; k < window.cells(); k += kPoolWarps)
-      sum += to_float(input[(at.base + window.cell(k)) * channels + channel]);
+    sum = sum_in_runs<A>(warp, window.cells(), kPoolWarps, [&](std::int64_t k) {
+      return to_float(input[(at.base + window.cell(k)) * channels + channel]);
+    });
   }
   sums[warp][lane] = sum;
   __syncthreads();
