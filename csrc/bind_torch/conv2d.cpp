@@ -28,10 +28,9 @@ Tensor run(const char* op, const Tensor& input, const Tensor& weight, const std:
            std::int64_t algorithm_number, const ConvEpilogue& epilogue) {
   const ConvShape shape = check_conv2d(op, view(input), view(weight), stride, padding, dilation, groups);
   check_conv2d_epilogue(op, view(input), shape, epilogue);
-  const ConvAlgorithm algorithm = check_conv2d_algorithm(op, algorithm_number, shape, view(input).dtype,
-                                                         format_of(input) == MemoryFormat::ChannelsLast);
   const MemoryFormat format = format_of(input);
   const bool channels_last = format == MemoryFormat::ChannelsLast;
+  const ConvAlgorithm algorithm = check_conv2d_algorithm(op, algorithm_number, shape, view(input).dtype, channels_last);
   const Tensor ordered = in_format(input, format);
   const Tensor weights = packed ? *packed : packed_weight(weight, shape, algorithm, channels_last);
   require(weights.numel() == conv2d_packed_size(shape, algorithm, view(input).dtype, channels_last), op,

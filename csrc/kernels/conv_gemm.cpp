@@ -160,17 +160,7 @@ void finish_planes(const ConvFinish<T>& f) {
   });
 }
 
-template <class T>
-void copy_pixel(const T* source, std::int64_t step, std::int64_t depth, Accumulator<T>* to) {
-  using A = Accumulator<T>;
-  constexpr int kN = kLanes<A>;
-  std::int64_t k = 0;
-  if (step == 1)
-    for (; k + kN <= depth; k += kN) store(to + k, load_as<A, kN>(source + k));
-  for (; k < depth; ++k) to[k] = to_float(source[k * step]);
-}
-
-// A run of one row of the source, `step` apart.
+// Elements that lie `step` apart.
 template <class T>
 SACCADE_HD void copy_run(const T* source, std::int64_t step, std::int64_t count, Accumulator<T>* to) {
   using A = Accumulator<T>;
@@ -183,6 +173,11 @@ SACCADE_HD void copy_run(const T* source, std::int64_t step, std::int64_t count,
       store(to + i, every_second<0>(load_as<A, kN>(source + 2 * i), load_as<A, kN>(source + 2 * i + kN)));
   }
   for (; i < count; ++i) to[i] = to_float(source[i * step]);
+}
+
+template <class T>
+void copy_pixel(const T* source, std::int64_t step, std::int64_t depth, Accumulator<T>* to) {
+  copy_run(source, step, depth, to);
 }
 
 template <class T>

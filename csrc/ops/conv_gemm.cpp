@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "common/dispatch.h"
-#include "common/large_output.h"
 #include "common/scratch.h"
 #include "math/half.h"
 #include "ops/conv_panels.h"
