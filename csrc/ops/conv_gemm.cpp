@@ -97,8 +97,7 @@ class RowsGemm {
                                          pitch,   offset > 0, nullptr};
                      Result next = result(first);
                      for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
-                       for (std::int64_t i = 0; i < count; ++i, advance(next))
-                         find_cells(next, i, count, t, taps, group * depth_.channels + c, buffers);
+                       find_cells(next, count, t, taps, group * depth_.channels + c, buffers);
                        tile.count = count, tile.sums = sums(r);
                        if (offset + channels * taps < whole) return multiply(tile, buffers);
                        finish(group, panel, r, tile, buffers);
@@ -116,34 +115,44 @@ class RowsGemm {
     const std::int64_t in_image = r % grid_.results();
     return {r / grid_.results(), in_image / grid_.columns, in_image % grid_.columns};
   }
-  void advance(Result& at) const {
-    if (++at.q < grid_.columns) return;
-    at.q = 0;
-    if (++at.p < grid_.rows) return;
-    at.p = 0;
-    ++at.image;
+  void advance(Result& at, std::int64_t by) const {
+    for (at.q += by; at.q >= grid_.columns; at.q -= grid_.columns)
+      if (++at.p == grid_.rows) at.p = 0, ++at.image;
   }
 
-  // Where the cells of result i of `count` lie for taps [t, t + taps).
-  void find_cells(const Result& at, std::int64_t i, std::int64_t count, std::int64_t t, std::int64_t taps,
-                  std::int64_t channel, Buffers& buffers) const {
-    const T* image = source_ + at.image * grid_.source_h * grid_.source_w * problem_.channels + channel;
-    for (std::int64_t j = 0; j < taps; j += run_) {
+  // Where the cells of `count` results from `at` on lie for taps [t, t + taps); moves on behind them. Results of one
+  // row whose cells all lie inside the source, as nearly all do, are a step apart.
+  void find_cells(Result& at, std::int64_t count, std::int64_t t, std::int64_t taps, std::int64_t channel,
+                  Buffers& buffers) const {
+    const bool one_row = at.q + count <= grid_.columns;
+    const std::int64_t span = (count - 1) * grid_.step_x, step = grid_.step_x * problem_.channels;
+    const T** to = buffers.pixels.data();
+    for (std::int64_t j = 0; j < taps; j += run_, to += count) {
       const std::int64_t y = at.p * grid_.step_y + grid_.tap_y[t + j], x = at.q * grid_.step_x + grid_.tap_x[t + j];
-      const T*& to = buffers.pixels[j / run_ * count + i];
-      if (y < 0 || y >= grid_.source_h || x + run_ <= 0 || x >= grid_.source_w) {
-        to = buffers.zeros.data();
-      } else if (x >= 0 && x + run_ <= grid_.source_w) {
-        to = image + (y * grid_.source_w + x) * problem_.channels;
+      if (one_row && y >= 0 && y < grid_.source_h && x >= 0 && x + span + run_ <= grid_.source_w) {
+        const T* first = source_ + ((at.image * grid_.source_h + y) * grid_.source_w + x) * problem_.channels + channel;
+        for (std::int64_t i = 0; i < count; ++i) to[i] = first + i * step;
       } else {
-        to = border(image + y * grid_.source_w * problem_.channels, x,
-                    buffers.borders.data() + (i * taps + j) * problem_.channels);
+        Result each = at;
+        for (std::int64_t i = 0; i < count; ++i, advance(each, 1))
+          to[i] = cells(each, t + j, channel, (i * taps + j) * problem_.channels, buffers);
       }
     }
+    advance(at, count);
+  }
+
+  // The cells of one result for the run of taps from t on; those that lie partly outside are copied into the buffer
+  // for borders, to `place`.
+  const T* cells(const Result& at, std::int64_t t, std::int64_t channel, std::int64_t place, Buffers& buffers) const {
+    const std::int64_t y = at.p * grid_.step_y + grid_.tap_y[t], x = at.q * grid_.step_x + grid_.tap_x[t];
+    if (y < 0 || y >= grid_.source_h || x + run_ <= 0 || x >= grid_.source_w) return buffers.zeros.data();
+    const T* row = source_ + (at.image * grid_.source_h + y) * grid_.source_w * problem_.channels + channel;
+    if (x >= 0 && x + run_ <= grid_.source_w) return row + x * problem_.channels;
+    return copy_inside(row, x, buffers.borders.data() + place);
   }
 
   // run_ cells of a row of the source from column x on, zeros outside it.
-  const T* border(const T* row, std::int64_t x, T* to) const {
+  const T* copy_inside(const T* row, std::int64_t x, T* to) const {
     const std::int64_t begin = std::max<std::int64_t>(0, -x), end = std::min(run_, grid_.source_w - x);
     std::memset(to, 0, run_ * problem_.channels * sizeof(T));
     std::memcpy(to + begin * problem_.channels, row + (x + begin) * problem_.channels,
