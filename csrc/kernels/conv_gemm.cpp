@@ -160,21 +160,6 @@ void finish_planes(const ConvFinish<T>& f) {
   });
 }
 
-// Elements that lie `step` apart.
-template <class T>
-SACCADE_HD void copy_run(const T* source, std::int64_t step, std::int64_t count, Accumulator<T>* to) {
-  using A = Accumulator<T>;
-  constexpr int kN = kLanes<A>;
-  std::int64_t i = 0;
-  if (step == 1) {
-    for (; i + kN <= count; i += kN) store(to + i, load_as<A, kN>(source + i));
-  } else if (step == 2) {
-    for (; i + kN < count; i += kN)  // the second register reads one element past the last it needs
-      store(to + i, every_second<0>(load_as<A, kN>(source + 2 * i), load_as<A, kN>(source + 2 * i + kN)));
-  }
-  for (; i < count; ++i) to[i] = to_float(source[i * step]);
-}
-
 template <class T>
 void copy_pixel(const T* source, std::int64_t step, std::int64_t depth, Accumulator<T>* to) {
   copy_run(source, step, depth, to);

@@ -25,6 +25,29 @@ SACCADE_HD void store_lanes(T* p, Vec<A> v, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) p[i] = from_float<T>(lanes[i]);
 }
 
+// Elements that lie `step` apart.
+template <class T>
+SACCADE_HD void copy_run(const T* source, std::int64_t step, std::int64_t count, Accumulator<T>* to) {
+  using A = Accumulator<T>;
+  constexpr int kN = kLanes<A>;
+  std::int64_t i = 0;
+  if (step == 1) {
+    for (; i + kN <= count; i += kN) store(to + i, load_as<A, kN>(source + i));
+    if (i < count) store_partial(to + i, load_lanes<A, false>(source + i, count - i), count - i);
+    return;
+  }
+  if (step == 2) {
+    for (; i + kN < count; i += kN)  // the second register reads one element past the last it needs
+      store(to + i, every_second<0>(load_as<A, kN>(source + 2 * i), load_as<A, kN>(source + 2 * i + kN)));
+    if (i == count) return;
+    const std::int64_t left = 2 * (count - i) - 1, second = left > kN ? left - kN : 0;
+    const auto v = every_second<0>(load_lanes<A, false>(source + 2 * i, left - second),
+                                   load_lanes<A, false>(source + 2 * i + left - second, second));
+    return store_partial(to + i, v, count - i);
+  }
+  for (; i < count; ++i) to[i] = to_float(source[i * step]);
+}
+
 // Calls body(first channel, registers, whole, lanes): Most registers at a time, four, one, then what is left.
 template <class A, int Most = 4, class Body>
 SACCADE_HD void each_channel_group(std::int64_t channels, const Body& body) {

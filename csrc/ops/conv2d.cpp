@@ -6,6 +6,7 @@
 #include "math/half.h"
 #include "ops/conv_gemm.h"
 #include "ops/conv_lanes.h"
+#include "ops/conv_planes.h"
 #include "ops/conv_winograd.h"
 
 namespace saccade {
@@ -116,16 +117,19 @@ class FoldedAffine {
   }
 };
 
-// A problem on a grid by the one of the two ways that serves it.
+// A problem on a grid by the one of the three ways that serves it.
 std::int64_t packed_size(const ConvProblem& problem, DType dtype) {
+  if (!problem.rows) return conv_planes_packed_size(problem);
   return conv_lanes_serve(problem, dtype) ? conv_lanes_packed_size(problem, dtype) : conv_packed_size(problem, dtype);
 }
 void pack(const ConvProblem& problem, const ConvWeights& weights, void* packed) {
+  if (!problem.rows) return conv_planes_pack(problem, weights, packed);
   const bool lanes = conv_lanes_serve(problem, weights.dtype);
   return lanes ? conv_lanes_pack(problem, weights, packed) : conv_pack(problem, weights, packed);
 }
 void convolve(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
               const TensorView& out) {
+  if (!problem.rows) return conv_planes(problem, source, packed, affine, out);
   const bool lanes = conv_lanes_serve(problem, source.dtype);
   return lanes ? conv_lanes(problem, source, packed, affine, out) : conv_gemm(problem, source, packed, affine, out);
 }

@@ -15,15 +15,13 @@ constexpr std::int64_t kChunk = 16 * kConvRows;  // results whose sums wait toge
 template <class T>
 using AccumulatorOf = decltype(to_float(T{}));
 
-// ---- channels_last: a tile's rows are results ----------------------------------------------------------------------
-
 template <class T>
-class RowsGemm {
+class Gemm {
   using A = AccumulatorOf<T>;
 
  public:
-  RowsGemm(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
-           const TensorView& out)
+  Gemm(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
+       const TensorView& out)
       : problem_(problem),
         grid_(problem.grid),
         depth_(problem.depth()),
@@ -50,7 +48,7 @@ class RowsGemm {
 
  private:
   struct Buffers {
-    explicit Buffers(const RowsGemm& of)
+    explicit Buffers(const Gemm& of)
         : sums(kChunk * of.panels_.most),
           zeros(of.depth_.channel_block() * of.run_),
           pixels(kConvRows * std::min(of.depth_.taps, of.depth_.tap_block())),
@@ -229,109 +227,8 @@ class RowsGemm {
   const std::int64_t run_;
 };
 
-// ---- Planes: a tile's rows are output channels ----------------------------------------------------------------------
-
 template <class T>
-class PlanesGemm {
-  using A = AccumulatorOf<T>;
-
- public:
-  PlanesGemm(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
-             const TensorView& out)
-      : problem_(problem),
-        grid_(problem.grid),
-        depth_(problem.depth()),
-        kernels_(conv_gemm_kernels().get<T>()),
-        panels_(panels_of<T>(grid_.results())),
-        affine_(affine),
-        source_(source.ptr<const T>()),
-        packed_(static_cast<const A*>(packed)),
-        out_(out.ptr<T>()),
-        residual_(affine.residual ? affine.residual->ptr<const T>() : nullptr) {}
-
-  void run() const {
-    const std::int64_t pieces = problem_.images * problem_.groups * panels_.count();
-    if (pieces == 0) return;
-    const std::int64_t parts = row_parts(pieces, problem_.outs());
-    parallel_for(pieces * parts, conv_grain(problem_.outs() * panels_.most * depth_.whole() / parts),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   const Scratch<A> sums(problem_.outs() * panels_.most), cells(depth_.largest() * panels_.most);
-                   for (std::int64_t unit = begin; unit < end; ++unit) {
-                     const RowPart part = row_part(unit % parts, parts, problem_.outs());
-                     const std::int64_t panel = unit / parts % panels_.count(), plane = unit / parts / panels_.count();
-                     piece(plane / problem_.groups, plane % problem_.groups, panel, part, sums.data(), cells.data());
-                   }
-                 });
-  }
-
- private:
-  void piece(std::int64_t image, std::int64_t group, std::int64_t panel, RowPart part, A* sums, A* cells) const {
-    const std::int64_t pitch = panels_.pitch(panel), whole = depth_.whole();
-    const A* weights = packed_ + group * problem_.outs() * whole;
-    std::int64_t places[kConvMostColumns];
-    if (!grid_.dense())
-      for (std::int64_t j = 0; j < panels_.columns(panel); ++j) places[j] = grid_.place(panels_.first(panel) + j);
-    for_each_block(depth_,
-                   [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps, std::int64_t offset) {
-                     copy_cells(image, group * depth_.channels + c, channels, t, taps, panel, cells);
-                     ConvTile<A> tile = {nullptr, 0, 1, channels * taps, 1, cells, pitch, offset > 0, nullptr};
-                     for_each_tile(part.first, part.last, [&](std::int64_t n, std::int64_t count) {
-                       const A* rows[kConvRows];
-                       for (std::int64_t i = 0; i < count; ++i) rows[i] = weights + (n + i) * whole + offset;
-                       tile.rows = rows, tile.count = count, tile.sums = sums + n * pitch;
-                       kernels_.multiply(tile);
-                       if (offset + channels * taps == whole) finish(image, group, panel, n, count, tile.sums, places);
-                     });
-                   });
-    if (whole > 0) return;
-    std::memset(sums, 0, problem_.outs() * pitch * sizeof(A));
-    for_each_tile(part.first, part.last, [&](std::int64_t n, std::int64_t count) {
-      finish(image, group, panel, n, count, sums + n * pitch, places);
-    });
-  }
-
-  void copy_cells(std::int64_t image, std::int64_t channel, std::int64_t channels, std::int64_t t, std::int64_t taps,
-                  std::int64_t panel, A* cells) const {
-    const std::int64_t area = grid_.source_h * grid_.source_w, pitch = panels_.pitch(panel);
-    const std::int64_t columns = panels_.columns(panel);
-    if (columns < pitch) std::memset(cells, 0, channels * taps * pitch * sizeof(A));
-    for (std::int64_t j = 0; j < taps; ++j)
-      for (std::int64_t i = 0; i < channels; ++i)
-        kernels_.copy_plane(source_ + (image * problem_.channels + channel + i) * area, grid_, t + j,
-                            panels_.first(panel), columns, cells + (j * channels + i) * pitch);
-  }
-
-  void finish(std::int64_t image, std::int64_t group, std::int64_t panel, std::int64_t n, std::int64_t count,
-              const A* sums, const std::int64_t* places) const {
-    const std::int64_t channel = group * problem_.outs() + n, area = grid_.out_h * grid_.out_w;
-    const T* residual[kConvRows];
-    T* out[kConvRows];
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t at =
-          (image * problem_.out_channels + channel + i) * area + (grid_.dense() ? panels_.first(panel) : 0);
-      out[i] = out_ + at;
-      residual[i] = residual_ ? residual_ + at : nullptr;
-    }
-    kernels_.finish_planes({sums, panels_.pitch(panel), count, panels_.columns(panel),
-                            static_cast<const A*>(affine_.scale) + channel,
-                            static_cast<const A*>(affine_.shift) + channel, residual_ ? residual : nullptr, out,
-                            grid_.dense() ? nullptr : places, affine_.activation});
-  }
-
-  const ConvProblem& problem_;
-  const ConvGrid& grid_;
-  const ConvDepth depth_;
-  const ConvGemmFunctions<T>& kernels_;
-  const Panels panels_;
-  const ConvAffine& affine_;
-  const T* source_;
-  const A* packed_;
-  T* out_;
-  const T* residual_;
-};
-
-template <class T>
-void pack_rows(const ConvProblem& problem, const ConvWeights& weights, AccumulatorOf<T>* packed) {
+void pack(const ConvProblem& problem, const ConvWeights& weights, AccumulatorOf<T>* packed) {
   const auto& kernels = conv_gemm_kernels().get<T>();
   const Panels panels = panels_of<T>(problem.outs());
   const std::int64_t whole = problem.depth().whole();
@@ -351,43 +248,19 @@ void pack_rows(const ConvProblem& problem, const ConvWeights& weights, Accumulat
   });
 }
 
-template <class T>
-void pack_planes(const ConvProblem& problem, const ConvWeights& weights, AccumulatorOf<T>* packed) {
-  const auto& kernels = conv_gemm_kernels().get<T>();
-  const std::int64_t whole = problem.depth().whole();
-  parallel_for(problem.out_channels, conv_grain(whole), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t n = begin; n < end; ++n) {
-      const T* from = static_cast<const T*>(weights.data) + n / problem.outs() * weights.group_step +
-                      n % problem.outs() * weights.n_step;
-      for_each_block(problem.depth(), [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps,
-                                          std::int64_t offset) {
-        for (std::int64_t j = 0; j < taps; ++j)
-          kernels.copy_pixel(from + c * weights.c_step + weights.taps[t + j], weights.c_step, channels,
-                             packed + n * whole + offset + j * channels);
-      });
-    }
-  });
-}
-
 }  // namespace
 
 std::int64_t conv_packed_size(const ConvProblem& problem, DType dtype) {
   return dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const std::int64_t outs = problem.rows ? panels_of<T>(problem.outs()).padded() : problem.outs();
-    return problem.groups * outs * problem.depth().whole();
+    return problem.groups * panels_of<T>(problem.outs()).padded() * problem.depth().whole();
   });
 }
 
 void conv_pack(const ConvProblem& problem, const ConvWeights& weights, void* packed) {
   dispatch_floating(weights.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    auto* to = static_cast<AccumulatorOf<T>*>(packed);
-    if (problem.rows) {
-      pack_rows<T>(problem, weights, to);
-    } else {
-      pack_planes<T>(problem, weights, to);
-    }
+    pack<T>(problem, weights, static_cast<AccumulatorOf<T>*>(packed));
   });
 }
 
@@ -395,11 +268,7 @@ void conv_gemm(const ConvProblem& problem, const TensorView& source, const void*
                const TensorView& out) {
   dispatch_floating(source.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    if (problem.rows) {
-      RowsGemm<T>(problem, source, packed, affine, out).run();
-    } else {
-      PlanesGemm<T>(problem, source, packed, affine, out).run();
-    }
+    Gemm<T>(problem, source, packed, affine, out).run();
   });
 }
 

@@ -1,9 +1,7 @@
-// The general convolution: results on a grid as products of tiles (kernels/conv_gemm.h), reading the input in place.
-//
-// channels_last: the rows of a tile are results, read where the input has them (zeros outside it), its columns are
-// output channels. Planes: the rows are output channels, the columns are neighbouring results, whose cells are copied
-// into order first. The depth is cut in blocks whose panel stays in L2; the sums of a chunk of results wait in between.
-// Order of the depth: blocks of channels, in each the taps, in each tap the block's channels.
+// The general convolution of channels_last tensors: results on a grid as products of tiles (kernels/conv_gemm.h),
+// reading the input in place. The rows of a tile are results, read where the input has them (zeros outside it), its
+// columns are output channels. The depth is cut in blocks whose panel stays in L2; the sums of a chunk of results wait
+// in between. Order of the depth: blocks of channels, in each the taps, in each tap the block's channels.
 #pragma once
 
 #include <algorithm>

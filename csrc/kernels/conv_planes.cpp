@@ -1,0 +1,147 @@
+// A tile: up to six output channels by four registers of neighbouring cells (two without AVX-512), every sum in a
+// register over all channels and taps. The taps of a channel are shifted loads of lines that L1 holds by then, so a
+// step costs what it does in conv_gemm.cpp: 24 multiply-adds, four loads (two lines each), six broadcasts.
+#include "kernels/conv_planes.h"
+
+#include "isa/exp.h"
+#include "kernels/streams.h"
+
+namespace saccade::SACCADE_ISA {
+namespace {
+
+constexpr int kRegisters = SACCADE_VEC_BYTES == 64 ? 4 : 2;
+
+template <class A, int Rows, int Registers>
+void multiply_tile(const ConvPlanesTile<A>& tile) {
+  constexpr int kN = kLanes<A>;
+  using V = Vec<A>;
+  V sum[Rows][Registers] = {};
+  std::int64_t columns[Registers];
+#pragma GCC unroll 4
+  for (int v = 0; v < Registers; ++v) columns[v] = tile.columns[v];
+  const std::int64_t depth = tile.channels * tile.taps;
+  const A *weights = tile.weights, *cells = tile.cells;
+  for (std::int64_t c = 0; c < tile.channels; ++c, cells += tile.plane) {
+    for (std::int64_t t = 0; t < tile.taps; ++t, ++weights) {
+      const A* from = cells + tile.offsets[t];
+      V b[Registers];
+#pragma GCC unroll 4
+      for (int v = 0; v < Registers; ++v) b[v] = load<V>(from + columns[v]);
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) {
+        const V a = splat<V>(weights[r * depth]);
+#pragma GCC unroll 4
+        for (int v = 0; v < Registers; ++v) sum[r][v] = fma(a, b[v], sum[r][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < Registers; ++v) store(tile.sums + r * tile.pitch + v * kN, sum[r][v]);
+}
+
+template <class A, int Registers>
+void multiply_rows(const ConvPlanesTile<A>& tile) {
+  switch (tile.count) {
+    case 1: return multiply_tile<A, 1, Registers>(tile);
+    case 2: return multiply_tile<A, 2, Registers>(tile);
+    case 3: return multiply_tile<A, 3, Registers>(tile);
+    case 4: return multiply_tile<A, 4, Registers>(tile);
+    case 5: return multiply_tile<A, 5, Registers>(tile);
+    default: return multiply_tile<A, 6, Registers>(tile);
+  }
+}
+
+template <class A>
+void multiply(const ConvPlanesTile<A>& tile) {
+  if constexpr (kRegisters > 2) {
+    if (tile.registers == 4) return multiply_rows<A, 4>(tile);
+    if (tile.registers == 3) return multiply_rows<A, 3>(tile);
+  }
+  if (tile.registers == 2) return multiply_rows<A, 2>(tile);
+  multiply_rows<A, 1>(tile);
+}
+
+// Out of line: the activations that take a while.
+template <class A>
+__attribute__((noinline)) Vec<A> activate_register(Activation activation, Vec<A> value) {
+  dispatch_activation(activation, [&](auto kind) { value = activate<kind(), RegisterArithmetic>(value); });
+  return value;
+}
+
+template <class T, int Registers>
+SACCADE_HD void channel_at(const ConvPlanesChannel<T>& c, std::int64_t first) {
+  using A = Accumulator<T>;
+  using V = Vec<A>;
+  V sum[Registers] = {};
+  std::int64_t columns[Registers];
+#pragma GCC unroll 4
+  for (int v = 0; v < Registers; ++v) columns[v] = c.columns[first + v];
+  const A *weight = c.weights, *cells = c.cells;
+  for (std::int64_t i = 0; i < c.channels; ++i, cells += c.plane) {
+    for (std::int64_t t = 0; t < c.taps; ++t, ++weight) {
+      const A* from = cells + c.offsets[t];
+      const V w = splat<V>(*weight);
+#pragma GCC unroll 4
+      for (int v = 0; v < Registers; ++v) sum[v] = fma(load<V>(from + columns[v]), w, sum[v]);
+    }
+  }
+  const V scale = splat<V>(c.scale), shift = splat<V>(c.shift);
+#pragma GCC unroll 4
+  for (int v = 0; v < Registers; ++v) {
+    const std::int64_t place = c.places[first + v], lanes = c.lengths[first + v];
+    V value = fma(sum[v], scale, shift);
+    if (c.residual) value += load_lanes<A, false>(c.residual + place, lanes);
+    if (c.activation == Activation::kRelu) value = activate<Activation::kRelu, RegisterArithmetic>(value);
+    if (c.activation > Activation::kRelu) value = activate_register<A>(c.activation, value);
+    store_lanes<A, false>(c.out + place, value, lanes);
+  }
+}
+
+template <class T>
+void channel(const ConvPlanesChannel<T>& c) {
+  std::int64_t i = 0;
+  for (; i + 4 <= c.registers; i += 4) channel_at<T, 4>(c, i);
+  for (; i < c.registers; ++i) channel_at<T, 1>(c, i);
+}
+
+template <class A>
+SACCADE_HD void zero(A* to, std::int64_t count) {
+  constexpr int kN = kLanes<A>;
+  std::int64_t i = 0;
+  for (; i + kN <= count; i += kN) store(to + i, Vec<A>{});
+  if (i < count) store_partial(to + i, Vec<A>{}, count - i);
+}
+
+template <class T>
+void copy(const T* plane, const PlanePart& part, Accumulator<T>* to) {
+  // Columns [begin, end) lie inside the plane.
+  const std::int64_t step = part.step_x, room = part.source_w - part.first_x;
+  std::int64_t begin = part.first_x < 0 ? (-part.first_x + step - 1) / step : 0;
+  std::int64_t end = room <= 0 ? 0 : (room + step - 1) / step;
+  if (end > part.columns) end = part.columns;
+  if (begin > end) begin = end;
+  for (std::int64_t r = 0; r < part.rows; ++r, to += part.columns) {
+    const std::int64_t y = part.first_y + r * part.step_y;
+    if (y < 0 || y >= part.source_h || begin == end) {
+      zero(to, part.columns);
+      continue;
+    }
+    zero(to, begin);
+    copy_run(plane + y * part.source_w + part.first_x + begin * step, step, end - begin, to + begin);
+    zero(to + end, part.columns - end);
+  }
+}
+
+template <class T, class A = Accumulator<T>>
+constexpr ConvPlanesFunctions<T> functions() {
+  return {multiply<A>, channel<T>, copy<T>, kRegisters, kLanes<A>};
+}
+
+}  // namespace
+
+const ConvPlanesKernels conv_planes_kernels = {functions<Float16>(), functions<BFloat16>(), functions<float>(),
+                                               functions<double>()};
+
+}  // namespace saccade::SACCADE_ISA
