@@ -156,6 +156,7 @@ def test_any_strides(dtype, layout, device):
     parts = [torch.stack([t, t], -1)[..., 0] for t in (x, weight, bias)]
     expected = ops.conv2d(*(part.contiguous() for part in parts), **sizes)
     assert_close(ops.conv2d(*parts, **sizes), expected, "exact")
+    expected = ops.conv2d(x, weight, bias, **sizes)
     turned = weight.permute(1, 3, 2, 0).contiguous().permute(3, 0, 2, 1)
     assert_close(ops.conv2d(x, turned, bias, **sizes), expected, "exact")
     residual = torch.rand_like(expected)
