@@ -1,6 +1,7 @@
 // A strip of a source plane, copied so that every tap of a grid (csrc/math/conv2d.h) finds the cell of result (p, q) at
-// one constant distance from p * pitch + q: split into parts by the remainders of the steps, zeros where the taps reach
-// outside. Each row of results is followed by as many columns as the taps reach beyond it.
+// one constant distance from p * pitch + q: zeros where the taps reach outside, and one part for each remainder of the
+// steps. Each row of results is followed by as many columns as the taps reach beyond it, the last row by as many rows;
+// taps that lie so far apart that copies of their own take less room (large dilations) have them.
 #pragma once
 
 #include <algorithm>
@@ -17,22 +18,16 @@ class StripLayout {
  public:
   // lanes: of a register.
   StripLayout(const ConvGrid& grid, std::int64_t lanes) : grid_(grid), lanes_(lanes) {
-    std::vector<std::int64_t> y(grid.taps), x(grid.taps);
+    const Axis y(grid.tap_y, grid.taps, grid.step_y, kNominalRows), x(grid.tap_x, grid.taps, grid.step_x, grid.columns);
+    halo_ = y.reach, reach_ = x.reach, pitch_ = grid.columns + reach_;
     for (std::int64_t t = 0; t < grid.taps; ++t) {
-      y[t] = floor_divide(grid.tap_y[t], grid.step_y), x[t] = floor_divide(grid.tap_x[t], grid.step_x);
-      const std::pair<std::int64_t, std::int64_t> part = {grid.tap_y[t] - y[t] * grid.step_y,
-                                                          grid.tap_x[t] - x[t] * grid.step_x};
+      const Part part = {y.base[t], x.base[t]};
       auto found = std::find(parts_.begin(), parts_.end(), part);
       if (found == parts_.end()) found = parts_.insert(found, part);
       tap_part_.push_back(found - parts_.begin());
+      tap_place_.push_back((grid.tap_y[t] - part.first) / grid.step_y * pitch_ +
+                           (grid.tap_x[t] - part.second) / grid.step_x);
     }
-    if (grid.taps > 0) {
-      const auto [low_y, high_y] = std::minmax_element(y.begin(), y.end());
-      const auto [low_x, high_x] = std::minmax_element(x.begin(), x.end());
-      first_y_ = *low_y, halo_ = *high_y - *low_y, first_x_ = *low_x, reach_ = *high_x - *low_x;
-    }
-    pitch_ = grid.columns + reach_;
-    for (std::int64_t t = 0; t < grid.taps; ++t) tap_place_.push_back((y[t] - first_y_) * pitch_ + x[t] - first_x_);
   }
 
   std::int64_t pitch() const { return pitch_; }
@@ -55,21 +50,43 @@ class StripLayout {
             A* to) const {
     for (std::size_t i = 0; i < parts_.size(); ++i)
       kernels.copy(source,
-                   {grid_.source_h, grid_.source_w, (first + first_y_) * grid_.step_y + parts_[i].first,
-                    first_x_ * grid_.step_x + parts_[i].second, grid_.step_y, grid_.step_x, rows + halo_, pitch_},
+                   {grid_.source_h, grid_.source_w, first * grid_.step_y + parts_[i].first, parts_[i].second,
+                    grid_.step_y, grid_.step_x, rows + halo_, pitch_},
                    to + i * part(rows));
   }
 
  private:
-  static std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0); }
+  // Rows of a strip, about, when it is decided whether taps share its copy.
+  static constexpr std::int64_t kNominalRows = 4;
+
+  // Where, along one axis, the copy begins in which each tap finds its cells: taps with the same remainder share one
+  // that is `reach` longer than the results, unless one for each tap is shorter together.
+  struct Axis {
+    Axis(const std::int64_t* taps, std::int64_t count, std::int64_t step, std::int64_t results) {
+      if (count == 0) return;
+      std::vector<std::int64_t> distinct(taps, taps + count);
+      std::sort(distinct.begin(), distinct.end());
+      distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+      const std::int64_t low = floor_divide(distinct.front(), step), high = floor_divide(distinct.back(), step);
+      const bool shared = high - low <= (static_cast<std::int64_t>(distinct.size()) - 1) * results;
+      if (shared) reach = high - low;
+      for (std::int64_t t = 0; t < count; ++t)
+        base.push_back(shared ? taps[t] - (floor_divide(taps[t], step) - low) * step : taps[t]);
+    }
+    static std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0); }
+    std::vector<std::int64_t> base;
+    std::int64_t reach = 0;
+  };
+
+  using Part = std::pair<std::int64_t, std::int64_t>;  // where its first cell lies in the source, for result (0, 0)
   std::int64_t parts() const { return static_cast<std::int64_t>(parts_.size()); }
   std::int64_t part(std::int64_t rows) const { return (rows + halo_) * pitch_; }
 
   const ConvGrid& grid_;
   const std::int64_t lanes_;
-  std::vector<std::pair<std::int64_t, std::int64_t>> parts_;  // remainders along y and x
+  std::vector<Part> parts_;
   std::vector<std::int64_t> tap_part_, tap_place_;
-  std::int64_t first_y_ = 0, first_x_ = 0, halo_ = 0, reach_ = 0, pitch_ = 0;
+  std::int64_t halo_, reach_, pitch_;
 };
 
 // The registers that cover the results of a strip: anew in every row, or laid through the rows as if they were one,
