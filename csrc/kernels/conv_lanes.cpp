@@ -1,7 +1,8 @@
 // Depthwise convolution, and groups of two, four, eight channels: a register holds whole groups, and input channel i of
-// every group is one permutation of it away from all output channels that need it. Four or eight neighbouring results
-// at a time, so that a weight is loaded once for as many multiply-adds; the borders, where a tap may be outside, one at
-// a time. Floor for 3 x 3 depthwise: nine loads and nine multiply-adds for each register of results.
+// every group is one permutation of it away from all output channels that need it. The cells of a strip of rows are
+// first brought together, zeros around them: pixels whose channels are a power of two apart would otherwise push each
+// other out of L1, and no tap need be compared with the borders. 3 x 3 kernels take tiles of two rows by four columns:
+// with the nine weights in registers, 24 cells serve 72 multiply-adds. Floor: the multiply-adds.
 #include "kernels/conv_lanes.h"
 
 #include "isa/exp.h"
@@ -9,10 +10,6 @@
 
 namespace saccade::SACCADE_ISA {
 namespace {
-
-// Results at a time: as many as keep their sums and cells in registers.
-template <int Group>
-constexpr int kResults = Group == 1 && SACCADE_VEC_BYTES == 64 ? 8 : 4;
 
 // Lane l becomes lane l / Group * Group + i.
 template <int Group, class V>
@@ -25,120 +22,175 @@ SACCADE_HD V spread(V v, int i) {
 
 // Out of line: the activations that take a while are not worth a copy in every variant.
 template <class A>
-__attribute__((noinline)) void activate_registers(Activation activation, Vec<A>* values, int count) {
-  dispatch_activation(activation, [&](auto kind) {
-    for (int r = 0; r < count; ++r) values[r] = activate<kind(), RegisterArithmetic>(values[r]);
-  });
+__attribute__((noinline)) Vec<A> activate_register(Activation activation, Vec<A> value) {
+  dispatch_activation(activation, [&](auto kind) { value = activate<kind(), RegisterArithmetic>(value); });
+  return value;
 }
 
-template <class T, int Group, int Results, bool Whole, bool Inside>
-SACCADE_HD void add_taps(const ConvLanes<T>& c, const RowTap* taps, std::int64_t count, std::int64_t q,
-                         std::int64_t channel, std::int64_t lanes, Vec<Accumulator<T>>* sum) {
+// The cells of a strip in the order of the source, a register of channels each, zeros outside it.
+template <class T, bool Whole>
+void copy_cells(const ConvLanes<T>& c, std::int64_t channel, std::int64_t lanes, std::int64_t first, std::int64_t rows,
+                Accumulator<T>* to) {
   using A = Accumulator<T>;
-  using V = Vec<A>;
   constexpr int kN = kLanes<A>;
-  const std::int64_t step = c.grid->step_x * c.channels;
-  const T* source = c.source + q * step + channel;
-  const A* weights = c.weights + channel * Group * c.grid->taps;
-  for (std::int64_t t = 0; t < count; ++t) {
-    if constexpr (!Inside) {
-      const std::int64_t x = q * c.grid->step_x + taps[t].x;
-      if (x < 0 || x >= c.grid->source_w) continue;
-    }
-    const T* from = source + taps[t].cell;
-    const A* weight = weights + taps[t].weight * Group * kN;
-    V cells[Results];
-#pragma GCC unroll 8
-    for (int r = 0; r < Results; ++r) cells[r] = load_lanes<A, Whole>(from + r * step, lanes);
-#pragma GCC unroll 8
-    for (int i = 0; i < Group; ++i) {
-      const V w = load<V>(weight + i * kN);
-#pragma GCC unroll 8
-      for (int r = 0; r < Results; ++r) sum[r] = fma(spread<Group>(cells[r], i), w, sum[r]);
-    }
-  }
-}
-
-template <class T, int Group, int Results, bool Whole, bool Inside>
-SACCADE_HD void results_at(const ConvLanes<T>& c, const RowTap* taps, std::int64_t count,
-                           const Vec<Accumulator<T>>* scale_shift, std::int64_t p, std::int64_t q, std::int64_t channel,
-                           std::int64_t lanes) {
-  using V = Vec<Accumulator<T>>;
-  V sum[Results] = {};
-  add_taps<T, Group, Results, Whole, Inside>(c, taps, count, q, channel, lanes, sum);
-  const std::int64_t first = c.grid->place(p * c.grid->columns + q) * c.channels + channel;
-  const std::int64_t step = c.grid->spread_x * c.channels;
-#pragma GCC unroll 8
-  for (int r = 0; r < Results; ++r) {
-    sum[r] = fma(sum[r], scale_shift[0], scale_shift[1]);
-    if (c.residual) sum[r] += load_lanes<Accumulator<T>, Whole>(c.residual + first + r * step, lanes);
-    if (c.activation == Activation::kRelu) sum[r] = activate<Activation::kRelu, RegisterArithmetic>(sum[r]);
-  }
-  if (c.activation > Activation::kRelu) activate_registers<Accumulator<T>>(c.activation, sum, Results);
-#pragma GCC unroll 8
-  for (int r = 0; r < Results; ++r) store_lanes<Accumulator<T>, Whole>(c.out + first + r * step, sum[r], lanes);
-}
-
-struct Span {
-  std::int64_t begin, end;
-};
-// The columns of the grid whose taps all lie inside the source.
-SACCADE_HD Span inside_columns(const ConvGrid& grid) {
-  Span span = {0, grid.columns};
-  for (std::int64_t t = 0; t < grid.taps; ++t) {
-    const std::int64_t tap = grid.tap_x[t], room = grid.source_w - tap;
-    const std::int64_t begin = tap < 0 ? (-tap + grid.step_x - 1) / grid.step_x : 0;
-    const std::int64_t end = room <= 0 ? 0 : (room + grid.step_x - 1) / grid.step_x;
-    span.begin = begin > span.begin ? begin : span.begin;
-    span.end = end < span.end ? end : span.end;
-  }
-  return span;
-}
-
-template <class T, int Group, bool Whole>
-SACCADE_HD void row_at(const ConvLanes<T>& c, const RowTap* taps, std::int64_t count, std::int64_t p, Span inside,
-                       std::int64_t channel, std::int64_t lanes) {
-  using A = Accumulator<T>;
-  constexpr int kMost = kResults<Group>;
-  const Vec<A> scale_shift[2] = {load_lanes<A, Whole>(c.scale + channel, lanes),
-                                 load_lanes<A, Whole>(c.shift + channel, lanes)};
-  std::int64_t q = 0;
-  for (; q < inside.begin && q < c.grid->columns; ++q)
-    results_at<T, Group, 1, Whole, false>(c, taps, count, scale_shift, p, q, channel, lanes);
-  for (; q + kMost <= inside.end; q += kMost)
-    results_at<T, Group, kMost, Whole, true>(c, taps, count, scale_shift, p, q, channel, lanes);
-  for (; q + 2 <= inside.end; q += 2)
-    results_at<T, Group, 2, Whole, true>(c, taps, count, scale_shift, p, q, channel, lanes);
-  for (; q < c.grid->columns; ++q)
-    results_at<T, Group, 1, Whole, false>(c, taps, count, scale_shift, p, q, channel, lanes);
-}
-
-template <class T, int Group>
-void row_of(const ConvLanes<T>& c, std::int64_t p, RowTap* taps) {
-  constexpr int kN = kLanes<Accumulator<T>>;
-  if constexpr (Group < kN) {
-    const ConvGrid& grid = *c.grid;
-    const Span inside = inside_columns(grid);
-    std::int64_t count = 0;
-    for (std::int64_t t = 0; t < grid.taps; ++t) {
-      const std::int64_t y = p * grid.step_y + grid.tap_y[t];
-      if (y < 0 || y >= grid.source_h) continue;
-      taps[count++] = {(y * grid.source_w + grid.tap_x[t]) * c.channels, grid.tap_x[t], t};
-    }
-    std::int64_t channel = 0;
-    for (; channel + kN <= c.channels; channel += kN) row_at<T, Group, true>(c, taps, count, p, inside, channel, kN);
-    if (channel < c.channels) row_at<T, Group, false>(c, taps, count, p, inside, channel, c.channels - channel);
+  const ConvGrid& grid = *c.grid;
+  const std::int64_t y0 = first * grid.step_y + c.low_y, height = (rows - 1) * grid.step_y + c.height;
+  // Columns [begin, end) of the strip lie inside the source.
+  std::int64_t begin = c.low_x < 0 ? -c.low_x : 0, end = grid.source_w - c.low_x;
+  if (end > c.pitch) end = c.pitch;
+  for (std::int64_t y = y0; y < y0 + height; ++y, to += c.pitch * kN) {
+    const bool inside = y >= 0 && y < grid.source_h && begin < end;
+    const T* row = c.source + (y * grid.source_w + c.low_x) * c.channels + channel;
+    for (std::int64_t x = 0; x < (inside ? begin : c.pitch); ++x) store(to + x * kN, Vec<A>{});
+    if (!inside) continue;
+    for (std::int64_t x = begin; x < end; ++x) store(to + x * kN, load_lanes<A, Whole>(row + x * c.channels, lanes));
+    for (std::int64_t x = end; x < c.pitch; ++x) store(to + x * kN, Vec<A>{});
   }
 }
 
 template <class T>
-void row(const ConvLanes<T>& c, std::int64_t p, RowTap* taps) {
-  switch (c.group) {
-    case 1: return row_of<T, 1>(c, p, taps);
-    case 2: return row_of<T, 2>(c, p, taps);
-    case 4: return row_of<T, 4>(c, p, taps);
-    default: return row_of<T, 8>(c, p, taps);
+struct LanesOut {
+  Vec<Accumulator<T>> scale, shift;
+  std::int64_t channel, lanes;
+};
+
+template <class T, bool Whole>
+SACCADE_HD void write_at(const ConvLanes<T>& c, const LanesOut<T>& to, std::int64_t at, Vec<Accumulator<T>> sum) {
+  using A = Accumulator<T>;
+  Vec<A> value = fma(sum, to.scale, to.shift);
+  if (c.residual) value += load_lanes<A, Whole>(c.residual + at, to.lanes);
+  if (c.activation == Activation::kRelu) value = activate<Activation::kRelu, RegisterArithmetic>(value);
+  if (c.activation > Activation::kRelu) value = activate_register<A>(c.activation, value);
+  store_lanes<A, Whole>(c.out + at, value, to.lanes);
+}
+
+// Columns [q, q + Columns) of row p.
+template <class T, int Columns>
+SACCADE_HD void write(const ConvLanes<T>& c, const LanesOut<T>& to, std::int64_t p, std::int64_t q,
+                      const Vec<Accumulator<T>>* sum) {
+  const std::int64_t first = c.grid->place(p, q) * c.channels + to.channel, step = c.grid->spread_x * c.channels;
+  const bool whole = to.lanes == kLanes<Accumulator<T>>;
+#pragma GCC unroll 8
+  for (int r = 0; r < Columns; ++r) {
+    if (whole) {
+      write_at<T, true>(c, to, first + r * step, sum[r]);
+    } else {
+      write_at<T, false>(c, to, first + r * step, sum[r]);
+    }
   }
+}
+
+// Any taps, one row of results.
+template <class T, int Group, int Columns>
+SACCADE_HD void tile_of_taps(const ConvLanes<T>& c, const LanesOut<T>& to, const Accumulator<T>* cells,
+                             const Accumulator<T>* weights, std::int64_t p, std::int64_t q) {
+  using V = Vec<Accumulator<T>>;
+  constexpr int kN = kLanes<Accumulator<T>>;
+  const ConvGrid& grid = *c.grid;
+  V sum[Columns] = {};
+  for (std::int64_t t = 0; t < grid.taps; ++t) {
+    const auto* from = cells + ((grid.tap_y[t] - c.low_y) * c.pitch + grid.tap_x[t] - c.low_x) * kN;
+#pragma GCC unroll 8
+    for (int i = 0; i < Group; ++i) {
+      const V w = load<V>(weights + (t * Group + i) * kN);
+#pragma GCC unroll 8
+      for (int r = 0; r < Columns; ++r) sum[r] = fma(spread<Group>(load<V>(from + r * grid.step_x * kN), i), w, sum[r]);
+    }
+  }
+  write<T, Columns>(c, to, p, q, sum);
+}
+
+// 3 x 3 neighbouring taps, Step apart from result to result.
+template <class T, int Group, int Rows, int Columns, int Step>
+SACCADE_HD void tile_of_squares(const ConvLanes<T>& c, const LanesOut<T>& to, const Accumulator<T>* cells,
+                                const Accumulator<T>* weights, std::int64_t p, std::int64_t q) {
+  using V = Vec<Accumulator<T>>;
+  constexpr int kN = kLanes<Accumulator<T>>;
+  V sum[Rows][Columns];
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+    for (int k = 0; k < Columns; ++k) sum[r][k] = V{};
+#pragma GCC unroll 1
+  for (int i = 0; i < Group; ++i) {
+    V w[9];
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; ++t) w[t] = load<V>(weights + (t * Group + i) * kN);
+#pragma GCC unroll 8
+    for (int y = 0; y < (Rows - 1) * Step + 3; ++y) {
+#pragma GCC unroll 16
+      for (int x = 0; x < (Columns - 1) * Step + 3; ++x) {
+        const V cell = spread<Group>(load<V>(cells + (y * c.pitch + x) * kN), i);
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+          for (int k = 0; k < Columns; ++k) {
+            const int j = y - r * Step, l = x - k * Step;
+            if (j >= 0 && j < 3 && l >= 0 && l < 3) sum[r][k] = fma(cell, w[j * 3 + l], sum[r][k]);
+          }
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r) write<T, Columns>(c, to, p + r, q, sum[r]);
+}
+
+template <class T, int Group, int Rows, int Step>
+void rows_of_squares(const ConvLanes<T>& c, const LanesOut<T>& to, const Accumulator<T>* cells,
+                     const Accumulator<T>* weights, std::int64_t p) {
+  constexpr int kN = kLanes<Accumulator<T>>, kColumns = SACCADE_VEC_BYTES == 64 ? 4 : 2;
+  std::int64_t q = 0;
+  for (; q + kColumns <= c.grid->columns; q += kColumns)
+    tile_of_squares<T, Group, Rows, kColumns, Step>(c, to, cells + q * Step * kN, weights, p, q);
+  for (; q < c.grid->columns; ++q)
+    tile_of_squares<T, Group, Rows, 1, Step>(c, to, cells + q * Step * kN, weights, p, q);
+}
+
+template <class T, int Group, int Step>
+void strip_of_squares(const ConvLanes<T>& c, const LanesOut<T>& to, const Accumulator<T>* cells,
+                      const Accumulator<T>* weights, std::int64_t first, std::int64_t rows) {
+  const std::int64_t row = Step * c.pitch * kLanes<Accumulator<T>>;
+  std::int64_t p = 0;
+  for (; p + 2 <= rows; p += 2) rows_of_squares<T, Group, 2, Step>(c, to, cells + p * row, weights, first + p);
+  if (p < rows) rows_of_squares<T, Group, 1, Step>(c, to, cells + p * row, weights, first + p);
+}
+
+template <class T, int Group>
+void strip_of(const ConvLanes<T>& c, std::int64_t channel, std::int64_t first, std::int64_t rows,
+              Accumulator<T>* cells) {
+  using A = Accumulator<T>;
+  constexpr int kN = kLanes<A>;
+  const std::int64_t lanes = c.channels - channel < kN ? c.channels - channel : kN;
+  if (lanes == kN) {
+    copy_cells<T, true>(c, channel, lanes, first, rows, cells);
+  } else {
+    copy_cells<T, false>(c, channel, lanes, first, rows, cells);
+  }
+  const LanesOut<T> to = {load_lanes<A, false>(c.scale + channel, lanes),
+                          load_lanes<A, false>(c.shift + channel, lanes), channel, lanes};
+  const A* weights = c.weights + channel * Group * c.grid->taps;
+  const std::int64_t step_y = c.grid->step_y, step_x = c.grid->step_x;
+  if (c.square3 && step_y == 1 && step_x == 1) return strip_of_squares<T, Group, 1>(c, to, cells, weights, first, rows);
+  if (c.square3 && step_y == 2 && step_x == 2) return strip_of_squares<T, Group, 2>(c, to, cells, weights, first, rows);
+  for (std::int64_t p = 0; p < rows; ++p) {
+    const A* row = cells + p * step_y * c.pitch * kN;
+    std::int64_t q = 0;
+    for (; q + 4 <= c.grid->columns; q += 4)
+      tile_of_taps<T, Group, 4>(c, to, row + q * step_x * kN, weights, first + p, q);
+    for (; q < c.grid->columns; ++q) tile_of_taps<T, Group, 1>(c, to, row + q * step_x * kN, weights, first + p, q);
+  }
+}
+
+template <class T>
+void strip(const ConvLanes<T>& c, std::int64_t channel, std::int64_t first, std::int64_t rows, Accumulator<T>* cells) {
+  constexpr int kN = kLanes<Accumulator<T>>;
+  if constexpr (kN > 8)
+    if (c.group == 8) return strip_of<T, 8>(c, channel, first, rows, cells);
+  if constexpr (kN > 4)
+    if (c.group == 4) return strip_of<T, 4>(c, channel, first, rows, cells);
+  if constexpr (kN > 2)
+    if (c.group == 2) return strip_of<T, 2>(c, channel, first, rows, cells);
+  strip_of<T, 1>(c, channel, first, rows, cells);
 }
 
 template <class T, int Group, bool Whole>
@@ -194,7 +246,7 @@ void gradient(const ConvLanesGradient<T>& c, std::int64_t channel, Accumulator<T
 
 template <class T>
 constexpr ConvLanesFunctions<T> functions() {
-  return {row<T>, gradient<T>, kLanes<Accumulator<T>>};
+  return {strip<T>, gradient<T>, kLanes<Accumulator<T>>};
 }
 
 }  // namespace

@@ -17,16 +17,14 @@ struct ConvLanes {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
   const ConvGrid* grid;
   std::int64_t channels, group;  // of all groups; of one, a power of two less than a register's lanes
+  std::int64_t low_y, low_x;     // of the taps
+  std::int64_t height, pitch;    // of the cells that the results of one row need, before `rows` stretches the height
+  bool square3;                  // the taps are 3 x 3 neighbours, in order
   const T* source;               // one image
   const A *weights, *scale, *shift;
   const T* residual;  // of the image, or null
   T* out;
   Activation activation;
-};
-
-// A tap that lies inside the source in one row of the grid: where it finds the cell of column 0, and its weights.
-struct RowTap {
-  std::int64_t cell, x, weight;
 };
 
 template <class T>
@@ -40,8 +38,9 @@ struct ConvLanesGradient {
 template <class T>
 struct ConvLanesFunctions {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
-  // Row p of the grid; room for all taps.
-  void (*row)(const ConvLanes<T>& problem, std::int64_t p, RowTap* taps);
+  // Rows [first, first + rows) of the grid for the register of channels that begins at `channel`; cells: room for
+  // ((rows - 1) * step_y + height) * pitch registers.
+  void (*strip)(const ConvLanes<T>& problem, std::int64_t channel, std::int64_t first, std::int64_t rows, A* cells);
   // sums[tap][input channel of the group][lane] for the register of channels that begins at `channel`.
   void (*gradient)(const ConvLanesGradient<T>& problem, std::int64_t channel, A* sums);
   std::int64_t lanes;

@@ -28,9 +28,10 @@ struct ConvGrid {
   std::int64_t results() const { return rows * columns; }
   // Whether the results are the whole output plane, in its order.
   bool dense() const { return spread_y == 1 && spread_x == 1 && columns == out_w && rows == out_h; }
-  std::int64_t place(std::int64_t result) const {
-    return (first_y + result / columns * spread_y) * out_w + first_x + result % columns * spread_x;
+  std::int64_t place(std::int64_t p, std::int64_t q) const {
+    return (first_y + p * spread_y) * out_w + first_x + q * spread_x;
   }
+  std::int64_t place(std::int64_t result) const { return place(result / columns, result % columns); }
 };
 
 }  // namespace saccade

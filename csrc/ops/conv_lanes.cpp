@@ -14,6 +14,27 @@ template <class T>
 std::int64_t lanes_of() {
   return conv_lanes_kernels().get<T>().lanes;
 }
+// Where the cells lie that the results of one row need: the smallest taps, and how many rows and columns.
+struct Reach {
+  std::int64_t low_y, low_x, height, pitch;
+};
+Reach reach_of(const ConvGrid& grid) {
+  if (grid.taps == 0) return {0, 0, 0, 0};
+  const auto [low_y, high_y] = std::minmax_element(grid.tap_y, grid.tap_y + grid.taps);
+  const auto [low_x, high_x] = std::minmax_element(grid.tap_x, grid.tap_x + grid.taps);
+  return {*low_y, *low_x, *high_y - *low_y + 1, (grid.columns - 1) * grid.step_x + *high_x - *low_x + 1};
+}
+
+bool square3(const ConvGrid& grid) {
+  if (grid.taps != 9) return false;
+  for (std::int64_t t = 0; t < 9; ++t)
+    if (grid.tap_y[t] != grid.tap_y[0] + t / 3 || grid.tap_x[t] != grid.tap_x[0] + t % 3) return false;
+  return true;
+}
+
+// Registers of a strip's cells: what stays in L2 beside the outputs; and the most that a single row may need.
+constexpr std::int64_t kStrip = 2048, kLargest = 16384;
+
 std::int64_t registers(std::int64_t channels, std::int64_t lanes) { return (channels + lanes - 1) / lanes; }
 
 // Calls body(place in the packed order, place in the weights) for every weight; groups of as many outs as channels.
@@ -34,8 +55,9 @@ bool conv_lanes_serve(const ConvProblem& problem, DType dtype) {
   const std::int64_t group = problem.outs(),
                      lanes =
                          dispatch_floating(dtype, [](auto tag) { return lanes_of<typename decltype(tag)::type>(); });
+  const Reach reach = reach_of(problem.grid);
   return problem.rows && problem.groups > 1 && problem.channels == problem.out_channels && group < lanes &&
-         (group == 1 || group == 2 || group == 4 || group == 8);
+         (group == 1 || group == 2 || group == 4 || group == 8) && reach.height * reach.pitch <= kLargest;
 }
 
 std::int64_t conv_lanes_packed_size(const ConvProblem& problem, DType dtype) {
@@ -63,15 +85,26 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
   dispatch_floating(source.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using A = decltype(to_float(T{}));
-    const auto row = conv_lanes_kernels().get<T>().row;
-    const std::int64_t work = grid.columns * problem.channels * grid.taps * problem.outs() / 8;
-    parallel_for(problem.images * grid.rows, conv_grain(work), [&](std::int64_t begin, std::int64_t end) {
-      const Scratch<RowTap> taps(grid.taps);
+    const auto& kernels = conv_lanes_kernels().get<T>();
+    const Reach reach = reach_of(grid);
+    const std::int64_t row = std::max<std::int64_t>(1, grid.step_y * reach.pitch);
+    const std::int64_t most = std::max<std::int64_t>(1, (kStrip - reach.height * reach.pitch) / row + 1);
+    const std::int64_t strips = (grid.rows + most - 1) / most, rows = (grid.rows + strips - 1) / strips;
+    const std::int64_t slices = registers(problem.channels, kernels.lanes);
+    const std::int64_t work = rows * grid.columns * grid.taps * problem.outs() * kernels.lanes / 8;
+    parallel_for(problem.images * strips * slices, conv_grain(work), [&](std::int64_t begin, std::int64_t end) {
+      const Scratch<A> cells(((rows - 1) * grid.step_y + reach.height) * reach.pitch * kernels.lanes);
       for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t image = i / grid.rows, plane = image * grid.out_h * grid.out_w * problem.channels;
+        const std::int64_t slice = i % slices, strip = i / slices % strips, image = i / slices / strips;
+        const std::int64_t plane = image * grid.out_h * grid.out_w * problem.channels;
         const ConvLanes<T> c = {&grid,
                                 problem.channels,
                                 problem.outs(),
+                                reach.low_y,
+                                reach.low_x,
+                                reach.height,
+                                reach.pitch,
+                                square3(grid),
                                 source.ptr<const T>() + image * grid.source_h * grid.source_w * problem.channels,
                                 static_cast<const A*>(packed),
                                 static_cast<const A*>(affine.scale),
@@ -79,7 +112,8 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
                                 affine.residual ? affine.residual->ptr<const T>() + plane : nullptr,
                                 out.ptr<T>() + plane,
                                 affine.activation};
-        row(c, i % grid.rows, taps.data());
+        if (strip * rows < grid.rows)
+          kernels.strip(c, slice * kernels.lanes, strip * rows, std::min(rows, grid.rows - strip * rows), cells.data());
       }
     });
   });

@@ -138,8 +138,7 @@ class Planes {
   void finish(const Strip& strip, std::int64_t n, const ConvPlanesTile<A>& tile, std::int64_t p, std::int64_t q,
               std::int64_t lane, std::int64_t length) const {
     const std::int64_t channel = strip.group * problem_.outs() + n, area = grid_.out_h * grid_.out_w;
-    const std::int64_t first =
-        (strip.image * problem_.out_channels + channel) * area + grid_.place(p * grid_.columns + q);
+    const std::int64_t first = (strip.image * problem_.out_channels + channel) * area + grid_.place(p, q);
     const T* residual[kConvRows];
     T* out[kConvRows];
     for (std::int64_t i = 0; i < tile.count; ++i) {
