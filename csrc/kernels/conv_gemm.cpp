@@ -166,29 +166,6 @@ void copy_pixel(const T* source, std::int64_t step, std::int64_t depth, Accumula
 }
 
 template <class T>
-void copy_plane(const T* plane, const ConvGrid& grid, std::int64_t tap, std::int64_t first, std::int64_t columns,
-                Accumulator<T>* to) {
-  std::int64_t p = first / grid.columns, q = first % grid.columns;
-  for (std::int64_t done = 0; done < columns; ++p, q = 0) {
-    const std::int64_t left = columns - done, row = grid.columns - q, count = left < row ? left : row;
-    const std::int64_t y = p * grid.step_y + grid.tap_y[tap], x = q * grid.step_x + grid.tap_x[tap];
-    std::int64_t before = 0, inside = 0;
-    if (y >= 0 && y < grid.source_h) {
-      before = x < 0 ? (-x + grid.step_x - 1) / grid.step_x : 0;
-      const std::int64_t room = grid.source_w - x;
-      const std::int64_t end = room <= 0 ? 0 : (room + grid.step_x - 1) / grid.step_x;
-      before = before < count ? before : count;
-      inside = (end < count ? end : count) - before;
-    }
-    for (std::int64_t i = 0; i < before; ++i) to[done + i] = 0;
-    if (inside > 0)
-      copy_run(plane + y * grid.source_w + x + before * grid.step_x, grid.step_x, inside, to + done + before);
-    for (std::int64_t i = before + (inside > 0 ? inside : 0); i < count; ++i) to[done + i] = 0;
-    done += count;
-  }
-}
-
-template <class T>
 void pack(const T* weight, std::int64_t n_step, std::int64_t k_step, std::int64_t columns, std::int64_t depth,
           std::int64_t pitch, Accumulator<T>* panel) {
   // Blocks of eight by eight: both sides then touch few lines.
@@ -205,8 +182,8 @@ void pack(const T* weight, std::int64_t n_step, std::int64_t k_step, std::int64_
 
 template <class T, class A = Accumulator<T>>
 constexpr ConvGemmFunctions<T> functions() {
-  return {multiply<A, false>, multiply<A, true>, finish_rows<T>, finish_planes<T>, copy_pixel<T>,
-          copy_plane<T>,      pack<T>,           kColumns<A>,    kLanes<A>};
+  return {multiply<A, false>, multiply<A, true>, finish_rows<T>, finish_planes<T>,
+          copy_pixel<T>,      pack<T>,           kColumns<A>,    kLanes<A>};
 }
 
 }  // namespace

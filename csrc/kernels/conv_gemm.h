@@ -53,9 +53,6 @@ struct ConvGemmFunctions {
   void (*finish_planes)(const ConvFinish<T>& finish);  // scale, shift: [count]
   // Channels [0, depth) of one pixel that lie `step` apart.
   void (*copy_pixel)(const T* source, std::int64_t step, std::int64_t depth, A* to);
-  // Tap (y, x) of `columns` results from `first` on in one plane of the source, zero outside it.
-  void (*copy_plane)(const T* plane, const ConvGrid& grid, std::int64_t tap, std::int64_t first, std::int64_t columns,
-                     A* to);
   // panel[k][n] = weight[n * n_step + k * k_step] for n < columns, zero for columns <= n < pitch.
   void (*pack)(const T* weight, std::int64_t n_step, std::int64_t k_step, std::int64_t columns, std::int64_t depth,
                std::int64_t pitch, A* panel);

@@ -43,6 +43,20 @@ struct ConvPlanesChannel {
   Activation activation;
 };
 
+// sums[n * pitch + j] += sum over images, i < length of grads[image * image_grads + n * grads_step + i] *
+//                        cells[image * image_cells + places[j] + i]
+template <class A>
+struct ConvPlanesDots {
+  std::int64_t images, image_grads, image_cells, length;  // length: a multiple of a register's lanes
+  const A* grads;
+  std::int64_t count, grads_step;  // output channels
+  const A* cells;
+  const std::int64_t* places;  // of pairs of a channel and a tap
+  std::int64_t pairs;
+  A* sums;
+  std::int64_t pitch;
+};
+
 // Every step-th cell of rows `first_y`, first_y + step_y, ... of a plane, zeros outside it.
 struct PlanePart {
   std::int64_t source_h, source_w, first_y, first_x, step_y, step_x, rows, columns;
@@ -53,6 +67,7 @@ struct ConvPlanesFunctions {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
   void (*multiply)(const ConvPlanesTile<A>& tile);
   void (*channel)(const ConvPlanesChannel<T>& channel);
+  void (*dots)(const ConvPlanesDots<A>& dots);
   void (*copy)(const T* plane, const PlanePart& part, A* to);  // [rows][columns]
   std::int64_t registers, lanes;                               // of a tile's columns, of a register
 };

@@ -196,6 +196,7 @@ void conv2d_backward_weight(const TensorView& grad, const TensorView& input, con
   const Taps taps = forward_taps(shape);
   const ConvProblem problem = forward_problem(shape, taps, channels_last(input));
   const ConvWeights layout = forward_weights(shape, taps, nullptr, grad_weight.dtype);
+  if (!problem.rows) return conv_planes_weight_gradient(problem, input, grad, layout, grad_weight.data);
   if (conv_lanes_serve(problem, input.dtype))
     return conv_lanes_weight_gradient(problem, input, grad, layout, grad_weight.data);
   conv_weight_gradient(problem, input, grad, layout, grad_weight.data);

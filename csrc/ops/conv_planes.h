@@ -11,4 +11,9 @@ void conv_planes_pack(const ConvProblem& problem, const ConvWeights& weights, vo
 void conv_planes(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
                  const TensorView& out);
 
+// The contract of conv_weight_gradient. An infinite or NaN cell at the border may make the gradients of its row's taps
+// NaN where the sum itself would not see it: results are padded with zeros to the rows of the strip.
+void conv_planes_weight_gradient(const ConvProblem& problem, const TensorView& source, const TensorView& results,
+                                 const ConvWeights& layout, void* gradient);
+
 }  // namespace saccade

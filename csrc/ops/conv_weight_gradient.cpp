@@ -1,6 +1,6 @@
-// The gradient of a convolution's weights: for each panel of (tap, channel) pairs the product of the results'
-// gradients, a row per output channel, with the cells that the panel's pairs saw, chunk of results after chunk. A
-// thread owns whole elements of the gradient and adds the chunks in order.
+// The gradient of a convolution's weights in channels_last, and of its bias: for each panel of (tap, channel) pairs the
+// product of the results' gradients, a row per output channel, with the cells that the panel's pairs saw, chunk of
+// results after chunk. A thread owns whole elements of the gradient and adds the chunks in order.
 #include <cstring>
 
 #include "common/dispatch.h"
@@ -18,7 +18,7 @@ class WeightGradient {
   using A = decltype(to_float(T{}));
 
  public:
-  // source: null stands for ones.
+  // source: channels_last; null stands for ones.
   WeightGradient(const ConvProblem& problem, const T* source, const T* results)
       : problem_(problem),
         grid_(problem.grid),
@@ -36,7 +36,7 @@ class WeightGradient {
     const std::int64_t parts = row_parts(pieces, problem_.outs());
     const std::int64_t work = problem_.images * grid_.results() * problem_.outs() * panels_.most / parts;
     parallel_for(pieces * parts, conv_grain(work), [&](std::int64_t begin, std::int64_t end) {
-      const Scratch<A> sums(problem_.outs() * panels_.most), cells(2 * kChunk * panels_.most);
+      const Scratch<A> sums(problem_.outs() * panels_.most), cells(kChunk * panels_.most);
       const Scratch<A> copies(std::is_same_v<T, A> ? 0 : kChunk * problem_.outs());
       for (std::int64_t unit = begin; unit < end; ++unit) {
         const RowPart part = row_part(unit % parts, parts, problem_.outs());
@@ -67,18 +67,9 @@ class WeightGradient {
     const std::int64_t pitch = panels_.pitch(panel), columns = panels_.columns(panel), pair = panels_.first(panel);
     if (source_ == nullptr) {
       std::fill(cells, cells + count * pitch, A(1));
-    } else if (problem_.rows) {
+    } else {
       if (columns < pitch) std::memset(cells, 0, count * pitch * sizeof(A));
       for (std::int64_t r = 0; r < count; ++r) gather_row(image, group, first + r, pair, columns, cells + r * pitch);
-    } else {
-      A* planes = cells + kChunk * panels_.most;
-      for (std::int64_t j = 0; j < columns; ++j) {
-        const std::int64_t tap = (pair + j) / depth_.channels, channel = (pair + j) % depth_.channels;
-        const std::int64_t plane = image * problem_.channels + group * depth_.channels + channel;
-        kernels_.copy_plane(source_ + plane * grid_.source_h * grid_.source_w, grid_, tap, first, count,
-                            planes + j * kChunk);
-      }
-      conv_gemm_kernels().get<A>().pack(planes, kChunk, 1, columns, count, pitch, cells);
     }
   }
 
