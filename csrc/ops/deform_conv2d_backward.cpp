@@ -116,7 +116,9 @@ class DeformSampleGradient {
 
   // samples_[result][tap][channel]
   void differentiate_samples(const Chunk& at) const {
-    const std::int64_t units = conv_.groups * conv_.taps() * panels_.count(), parts = row_parts(units, at.count);
+    const std::int64_t units = conv_.groups * conv_.taps() * panels_.count();
+    if (units == 0) return;
+    const std::int64_t parts = row_parts(units, at.count);
     parallel_for(units * parts, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t unit = begin; unit < end; ++unit) {
         const RowPart part = row_part(unit % parts, parts, at.count);

@@ -92,7 +92,10 @@ def test_values_that_are_not_finite(layout, device):
     (x, offset, weight, bias, mask), sizes = tensors(CASES["3x3"], layout=layout, device=device)
     x[0, 1, 2, 3], x[1, 3, 4, 4] = float("nan"), float("inf")
     mask[1, 5, 6, 7] = float("nan")
-    result, expected = ours(x, offset, weight, bias, mask, **sizes).cpu(), theirs(x, offset, weight, bias, mask, **sizes)
+    result, expected = (
+        ours(x, offset, weight, bias, mask, **sizes).cpu(),
+        theirs(x, offset, weight, bias, mask, **sizes),
+    )
     assert torch.equal(result.isnan(), expected.isnan())
     assert torch.equal(result.isinf(), expected.isinf())
     finite = expected.isfinite()

@@ -66,7 +66,9 @@ def test_errors_of_the_operators():
     operators = torch.ops.saccade
     with pytest.raises(RuntimeError, match=r"deform_conv2d: packed must be the weight packed for this shape, got 3 el"):
         operators.deform_conv2d(x, offset, weight, None, None, ones(3), *sizes)
-    with pytest.raises(RuntimeError, match=r"deform_conv2d: padding must be 2 numbers from 0 to 2\*\*31 - 1, got \(0,\)"):
+    with pytest.raises(
+        RuntimeError, match=r"deform_conv2d: padding must be 2 numbers from 0 to 2\*\*31 - 1, got \(0,\)"
+    ):
         operators.deform_conv2d(x, offset, weight, None, None, None, [1, 1], [0], [1, 1])
     with pytest.raises(RuntimeError, match=r"deform_conv2d: groups must divide out_channels, .* got 4 for 6"):
         operators._deform_conv2d_pack(weight, 4)

@@ -72,8 +72,8 @@ def deform_conv2d(
         input, offset, weight = _widened(input), _widened(offset), _widened(weight)
         bias, mask = (None if t is None else _widened(t) for t in (bias, mask))
     packed = None
-    if input.dim() == weight.dim() == 4:
-        groups = max(1, input.shape[1] // max(1, weight.shape[1]))
+    if input.dim() == weight.dim() == 4 and weight.shape[1] > 0 and input.shape[1] % weight.shape[1] == 0:
+        groups = input.shape[1] // weight.shape[1]
         packed = packed_weight(
             weight, (op, groups), lambda: call(torch.ops.saccade._deform_conv2d_pack, weight, groups)
         )
@@ -129,9 +129,7 @@ class DeformConv2d(nn.Module):
 
     def forward(self, input: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:
         """Convolve ``input`` at ``offset``, weighted by ``mask``."""
-        return deform_conv2d(
-            input, offset, self.weight, self.bias, self.stride, self.padding, self.dilation, mask=mask
-        )
+        return deform_conv2d(input, offset, self.weight, self.bias, self.stride, self.padding, self.dilation, mask=mask)
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""
