@@ -208,7 +208,7 @@ def test_deform_conv2d_of_the_dispatcher(arguments, monkeypatch):
         monkeypatch.setitem(_patch._OPERATORS, key, lambda *args, n=key, k=kernel: calls.append(n) or k(*args))
     with saccade.patch_torchvision():
         actual = run()
-        with pytest.raises(ValueError, match="^deform_conv2d: groups and offset_groups must fit the shapes"):
+        with pytest.raises(ValueError, match=r"^deform_conv2d: groups and offset_groups must fit the shapes"):
             torch.ops.torchvision.deform_conv2d(*tensors, 1, 1, 1, 1, 1, 1, groups + 1, offset_groups, use_mask)
     assert calls[:3] == ["deform_conv2d", "_deform_conv2d_backward", "deform_conv2d"]
     for a, b in zip(actual, expected, strict=True):

@@ -72,7 +72,8 @@ def patch_torchvision() -> TorchvisionPatch:
     ``deform_conv2d``, the ``box_iou`` family and ``masks_to_boxes`` of ``torchvision.ops`` wherever they were imported
     to, hence the modules of the same operators, ``MultiScaleRoIAlign`` and the detection models, new or existing; and
     the operators of the dispatcher, ``torch.ops.torchvision.nms``, the poolings and ``deform_conv2d`` with their
-    backwards, hence scripted, exported and compiled code. Element-wise functions such as ``box_convert`` stay torchvision's: ours compute the same in the same way.
+    backwards, hence scripted, exported and compiled code. Element-wise functions such as ``box_convert`` stay
+    torchvision's: ours compute the same in the same way.
 
     Not reached: quantized tensors and devices that saccade has no kernels for keep torchvision's operators.
     ``torch.jit.script`` cannot compile the replaced functions, and a model exported to ONNX should hold torchvision's
@@ -281,43 +282,41 @@ def _ps_roi_pool_backward_kernel(
     return call(torch.ops.saccade._ps_roi_pool_backward, grad, rois, shape, scale, out_h, out_w, False)
 
 
-# torchvision's operator always takes a mask and a bias, and is told whether the mask counts. Ours reads the numbers of
-# groups from the shapes.
+# torchvision's operator is given the numbers of groups, which ours reads from the shapes, and a mask that may not
+# count.
 
 
-def _deform_groups(input: Tensor, weight: Tensor, offset: Tensor, groups: int, offset_groups: int) -> None:
+def _deform_sizes(input: Tensor, weight: Tensor, offset: Tensor, sizes: tuple[int, ...]) -> list[list[int]]:
+    """Stride, padding, dilation."""
+    groups, offset_groups = sizes[6:8]
     taps = weight.shape[2] * weight.shape[3]
     if input.shape[1] != groups * weight.shape[1] or offset.shape[1] != 2 * offset_groups * taps:
         raise ValueError(
-            f"deform_conv2d: groups and offset_groups must fit the shapes of input, weight and offset, got {groups} and "
-            f"{offset_groups} for {tuple(input.shape)}, {tuple(weight.shape)} and {tuple(offset.shape)}"
+            f"deform_conv2d: groups and offset_groups must fit the shapes of input, weight and offset, got {groups} "
+            f"and {offset_groups} for {tuple(input.shape)}, {tuple(weight.shape)} and {tuple(offset.shape)}"
         )
+    return [list(sizes[i : i + 2]) for i in (0, 2, 4)]
 
 
 def _deform_conv2d_kernel(
-    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor, stride_h: int, stride_w: int,
-    pad_h: int, pad_w: int, dilation_h: int, dilation_w: int, groups: int, offset_groups: int, use_mask: bool,
-) -> Tensor:  # fmt: skip
-    _deform_groups(input, weight, offset, groups, offset_groups)
-    sizes = [stride_h, stride_w], [pad_h, pad_w], [dilation_h, dilation_w]
-    used = mask if use_mask else None
-    return call(torch.ops.saccade.deform_conv2d, input, offset, weight, bias, used, None, *sizes).contiguous()
+    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor, *sizes: int
+) -> Tensor:
+    used = mask if sizes[8] else None
+    shared = _deform_sizes(input, weight, offset, sizes)
+    return call(torch.ops.saccade.deform_conv2d, input, offset, weight, bias, used, None, *shared).contiguous()
 
 
 def _deform_conv2d_backward_kernel(
-    grad: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor, stride_h: int,
-    stride_w: int, pad_h: int, pad_w: int, dilation_h: int, dilation_w: int, groups: int, offset_groups: int,
-    use_mask: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    _deform_groups(input, weight, offset, groups, offset_groups)
-    sizes = [stride_h, stride_w], [pad_h, pad_w], [dilation_h, dilation_w]
+    grad: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor, *sizes: int
+) -> tuple[Tensor, ...]:
+    used = mask if sizes[8] else None
+    shared = _deform_sizes(input, weight, offset, sizes)
     grad_input, grad_offset, grad_mask, grad_weight, grad_bias = call(
-        torch.ops.saccade._deform_conv2d_backward,
-        grad, input, offset, weight, mask if use_mask else None, *sizes, [True] * 5,
-    )  # fmt: skip
-    if not use_mask:
+        torch.ops.saccade._deform_conv2d_backward, grad, input, offset, weight, used, *shared, [True] * 5
+    )
+    if used is None:
         grad_mask = torch.zeros_like(mask)
-    return tuple(g.contiguous() for g in (grad_input, grad_weight, grad_offset, grad_mask, grad_bias))  # type: ignore[return-value]
+    return tuple(g.contiguous() for g in (grad_input, grad_weight, grad_offset, grad_mask, grad_bias))
 
 
 _OPERATORS: dict[str, Callable[..., Any]] = {

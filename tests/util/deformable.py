@@ -38,7 +38,7 @@ def pairs(*sizes):
 
 
 def tensors(case, dtype=torch.float32, layout=torch.contiguous_format, device="cpu", spread=2.0):
-    """Input, offset (of deviation ``spread``), weight (results of variance about 1), bias, mask; and the sizes by name."""
+    """Input, offset (deviation ``spread``), weight (results of variance about 1), bias, mask; the sizes by name."""
     input_shape, weight_shape, stride, padding, dilation, groups = case
     names = "stride", "padding", "dilation"
     sizes = dict(zip(names, pairs(stride, padding, dilation), strict=True))

@@ -33,9 +33,9 @@ def deform_conv2d(
 
     Args:
         input: ``(N, C, H, W)``, contiguous or channels_last; float16, bfloat16, float32 or float64.
-        offset: ``(N, 2 * offset_groups * kernel_h * kernel_w, out_h, out_w)``: for each offset group, in it for each tap
-            in row order, how far it moves along the rows, then along the columns. The channels of the input are divided
-            evenly among the offset groups.
+        offset: ``(N, 2 * offset_groups * kernel_h * kernel_w, out_h, out_w)``: for each offset group, in it for each
+            tap in row order, how many rows down it moves, then how many columns right. The channels of the input are
+            divided evenly among the offset groups.
         weight: ``(out_channels, C / groups, kernel_h, kernel_w)``.
         bias: ``(out_channels,)``, or None; of the dtype of ``input`` or, beside halves, float32.
         stride: from one window to the next: one number, or ``(along the rows, along the columns)``. So with the
@@ -93,6 +93,8 @@ class DeformConv2d(nn.Module):
     >>> conv(torch.rand(1, 3, 5, 7), torch.zeros(1, 18, 5, 7)).shape
     torch.Size([1, 8, 5, 7])
     """
+
+    bias: nn.Parameter | None
 
     def __init__(
         self,
