@@ -43,7 +43,7 @@ class DeformSampleGradient {
   void run() {
     for (std::int64_t image = 0; image < conv_.images; ++image) {
       if (gradients_.offset || gradients_.mask) images_.load(image);
-      if (gradients_.input) std::memset(sums(image), 0, conv_.channels * shape_.cells() * sizeof(A));
+      if (gradients_.input) std::fill_n(sums(image), conv_.channels * shape_.cells(), A(0));
       for (std::int64_t first = 0; first < shape_.results(); first += chunk_)
         chunk({image, first, std::min(chunk_, shape_.results() - first)});
       if (gradients_.input && !sums_in_place()) write_sums(image);
@@ -227,7 +227,7 @@ class DeformWeightGradient {
         gradient_(gradient) {}
 
   void run() {
-    std::memset(gradient_, 0, conv_.out_channels * depth_ * sizeof(A));
+    std::fill_n(gradient_, conv_.out_channels * depth_, A(0));
     const std::int64_t pieces = conv_.groups * panels_.count();
     if (pieces == 0) return;
     const std::int64_t parts = row_parts(pieces, outs_), at_once = images_.at_once();
