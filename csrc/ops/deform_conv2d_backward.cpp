@@ -55,6 +55,8 @@ class DeformSampleGradient {
     std::int64_t image, first, count;
   };
 
+  static constexpr std::int64_t kPiece = 48;  // results whose offsets and masks are one piece of work
+
   // As many results as keep the samples within a quarter of what input, output and weights take.
   static std::int64_t chunk_results(const DeformShape& shape) {
     constexpr std::int64_t kMost = 32 * kConvRows;
@@ -89,24 +91,35 @@ class DeformSampleGradient {
     return weights_.data() + (line * panels_.padded() + panels_.first(panel)) * conv_.group_out_channels();
   }
 
+  // Threads wait for each other twice: what cells and offsets take from the samples is one piece of work.
   void chunk(const Chunk& at) const {
     if (!grad_in_place()) copy_rows(at);
     differentiate_samples(at);
-    if (gradients_.input) add_to_cells(at);
-    if (gradients_.offset || gradients_.mask) differentiate(at);
+    const std::int64_t channels = conv_.channels, threads = omp_get_max_threads();
+    const std::int64_t share = (channels + threads - 1) / threads;
+    const std::int64_t slice = std::clamp<std::int64_t>((share + 15) / 16 * 16, 16, 64);
+    const std::int64_t slices = gradients_.input ? (channels + slice - 1) / slice : 0;
+    const bool moves = gradients_.offset || gradients_.mask;
+    const std::int64_t pieces = moves ? (at.count + kPiece - 1) / kPiece : 0;
+    parallel_for_dynamic(slices + pieces, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t unit = begin; unit < end; ++unit) {
+        if (unit < slices) {
+          add_to_cells(at, unit * slice, std::min(slice, channels - unit * slice));
+        } else {
+          const std::int64_t first = (unit - slices) * kPiece;
+          differentiate(at, first, std::min(kPiece, at.count - first));
+        }
+      }
+    });
   }
 
   // The gradients of the chunk's results, channels innermost.
   void copy_rows(const Chunk& at) const {
     const std::int64_t outs = conv_.out_channels;
     const T* from = grad_ + at.image * grad_layout_.image + at.first * grad_layout_.cell;
-    parallel_for(at.count, conv_grain(outs), [&](std::int64_t begin, std::int64_t end) {
-      if (grad_layout_.channel != 1)
-        return channel_block_kernels().get<T>().pack(from + begin, grad_layout_.channel, outs, end - begin,
-                                                     rows_.data() + begin * outs, outs);
-      for (std::int64_t r = begin; r < end; ++r)
-        conv_gemm_kernels().get<T>().copy_pixel(from + r * outs, 1, outs, rows_.data() + r * outs);
-    });
+    if (grad_layout_.channel != 1)
+      return channel_block_kernels().get<T>().pack(from, grad_layout_.channel, outs, at.count, rows_.data(), outs);
+    conv_gemm_kernels().get<T>().copy_pixel(from, 1, at.count * outs, rows_.data());
   }
   const A* row(const Chunk& at, std::int64_t r) const {
     if constexpr (std::is_same_v<T, A>)
@@ -147,34 +160,26 @@ class DeformSampleGradient {
     return samples_.data() + (r * conv_.taps() + tap) * conv_.channels;
   }
 
-  void add_to_cells(const Chunk& at) const {
+  // Channels [first, first + width).
+  void add_to_cells(const Chunk& at, std::int64_t first, std::int64_t width) const {
     const auto kernel = deform_conv2d_kernels().get<T>().add_to_cells;
-    const std::int64_t channels = conv_.channels, taps = conv_.taps(), threads = omp_get_max_threads();
-    const std::int64_t share = (channels + threads - 1) / threads;
-    const std::int64_t slice = std::clamp<std::int64_t>((share + 15) / 16 * 16, 16, 64);
+    const std::int64_t channels = conv_.channels, taps = conv_.taps();
     A* cells = sums(at.image);
-    parallel_for((channels + slice - 1) / slice, conv_grain(at.count * taps * slice * 4),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t first = begin * slice; first < std::min(channels, end * slice); first += slice)
-                     for (std::int64_t t = 0; t < taps; ++t)
-                       for_offset_groups(shape_, first, std::min(slice, channels - first),
-                                         [&](std::int64_t g, std::int64_t c, std::int64_t count) {
-                                           kernel(taps_.tap(at.image, g, t),
-                                                  {cells + c, conv_.x.in * channels, channels, 1}, at.first, at.count,
-                                                  count, samples(0, t) + c, taps * channels);
-                                         });
-                 });
+    for (std::int64_t t = 0; t < taps; ++t)
+      for_offset_groups(shape_, first, width, [&](std::int64_t g, std::int64_t c, std::int64_t count) {
+        kernel(taps_.tap(at.image, g, t), {cells + c, conv_.x.in * channels, channels, 1}, at.first, at.count, count,
+               samples(0, t) + c, taps * channels);
+      });
   }
 
-  void differentiate(const Chunk& at) const {
+  // Results [first, first + count) of the chunk.
+  void differentiate(const Chunk& at, std::int64_t first, std::int64_t count) const {
     const auto kernel = deform_conv2d_kernels().get<T>().differentiate;
     const std::int64_t taps = conv_.taps(), width = shape_.offset_channels();
-    parallel_for(at.count, conv_grain(taps * conv_.channels * 4), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t g = 0; g < shape_.offset_groups; ++g)
-        for (std::int64_t t = 0; t < taps; ++t)
-          kernel(taps_.tap(at.image, g, t), images_.cells(at.image, g * width), at.first + begin, end - begin, width,
-                 samples(begin, t) + g * width, taps * conv_.channels, results(at.image, g, t));
-    });
+    for (std::int64_t g = 0; g < shape_.offset_groups; ++g)
+      for (std::int64_t t = 0; t < taps; ++t)
+        kernel(taps_.tap(at.image, g, t), images_.cells(at.image, g * width), at.first + first, count, width,
+               samples(first, t) + g * width, taps * conv_.channels, results(at.image, g, t));
   }
   DeformGradients<T> results(std::int64_t image, std::int64_t g, std::int64_t t) const {
     T* offset = gradients_.offset ? gradients_.offset->ptr<T>() + taps_.offset_at(image, g, t) : nullptr;
