@@ -37,7 +37,14 @@ BOXES, SCORES = some_boxes(), torch.rand(40, generator=torch.Generator().manual_
 CLASSES = torch.arange(40) % 3
 MAP = torch.rand(1, 36, 16, 16, generator=torch.Generator().manual_seed(3))
 MASKS = MAP[0] > 0.9
+OFFSET, FACTORS = MAP[:, :18] * 6 - 3, MAP[:, 18:27]
+KERNEL = torch.rand(6, 36, 3, 3, generator=torch.Generator().manual_seed(4)) / 36
 tv = torchvision.ops
+
+
+def deformable():
+    torch.manual_seed(0)
+    return tv.DeformConv2d(36, 6, 3, padding=1).requires_grad_(False)
 
 
 def pyramid_pool(maps):
@@ -62,6 +69,8 @@ CALLS = {
     "PSRoIPool": lambda: tv.PSRoIPool((2, 3), 0.25)(MAP, [BOXES]),
     "MultiScaleRoIAlign": lambda: pyramid_pool({"0": MAP, "1": MAP[..., ::2, ::2]}),
     "MultiScaleRoIAlign, one level": lambda: pyramid_pool({"0": MAP}),
+    "deform_conv2d": lambda: tv.deform_conv2d(MAP, OFFSET, KERNEL, padding=1, mask=FACTORS),
+    "DeformConv2d": lambda: deformable()(MAP, OFFSET),
     "roi_align": lambda: tv.roi_align(MAP, [BOXES], 4, 0.25),
     "RoIAlign": lambda: tv.RoIAlign((3, 4), 0.25, 2, aligned=True)(MAP, [BOXES]),
 }
@@ -167,6 +176,43 @@ def test_poolings_of_the_dispatcher(name, monkeypatch):
     assert calls == [name, f"_{name}_backward", name]
     for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b)
+
+
+DEFORMABLE = [
+    {"groups": 1, "offset_groups": 1, "use_mask": True},
+    {"groups": 2, "offset_groups": 3, "use_mask": True},
+    {"groups": 1, "offset_groups": 1, "use_mask": False},
+]
+
+
+@pytest.mark.parametrize("arguments", DEFORMABLE)
+def test_deform_conv2d_of_the_dispatcher(arguments, monkeypatch):
+    groups, offset_groups, use_mask = arguments.values()
+    generator, calls = torch.Generator().manual_seed(6), []
+    shapes = (2, 12, 9, 8), (4, 12 // groups, 3, 3), (2, 18 * offset_groups, 9, 8), (2, 9 * offset_groups, 9, 8), (4,)
+    tensors = [torch.randn(shape, generator=generator) for shape in shapes]
+    if not use_mask:
+        tensors[3] = torch.zeros(2, 1)
+
+    def run():
+        leaves = [t.clone().requires_grad_() for t in tensors]
+        result = torch.ops.torchvision.deform_conv2d(*leaves, 1, 1, 1, 1, 1, 1, groups, offset_groups, use_mask)
+        result.square().sum().backward()
+        last = [t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t for t in tensors]
+        other = torch.ops.torchvision.deform_conv2d(*last, 1, 1, 1, 1, 1, 1, groups, offset_groups, use_mask)
+        assert other.is_contiguous()
+        return [result, other, *(leaf.grad for leaf in leaves)]
+
+    expected = run()
+    for key, kernel in list(_patch._OPERATORS.items()):
+        monkeypatch.setitem(_patch._OPERATORS, key, lambda *args, n=key, k=kernel: calls.append(n) or k(*args))
+    with saccade.patch_torchvision():
+        actual = run()
+        with pytest.raises(ValueError, match=r"^deform_conv2d: groups and offset_groups must fit the shapes"):
+            torch.ops.torchvision.deform_conv2d(*tensors, 1, 1, 1, 1, 1, 1, groups + 1, offset_groups, use_mask)
+    assert calls[:3] == ["deform_conv2d", "_deform_conv2d_backward", "deform_conv2d"]
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_scripted_code(monkeypatch):

@@ -68,11 +68,12 @@ def patch_torchvision() -> TorchvisionPatch:
     last one is given back. The patch holds for the whole process, all its threads included; a call that has already
     begun ends as it began.
 
-    Replaced: ``nms``, ``batched_nms``, ``roi_align``, ``roi_pool``, ``ps_roi_align``, ``ps_roi_pool``, the ``box_iou``
-    family and ``masks_to_boxes`` of ``torchvision.ops`` wherever they were imported to, hence the modules of the same
-    operators, ``MultiScaleRoIAlign`` and the detection models, new or existing; and the operators of the dispatcher,
-    ``torch.ops.torchvision.nms`` and the poolings with their backwards, hence scripted, exported and compiled code.
-    Element-wise functions such as ``box_convert`` stay torchvision's: ours compute the same in the same way.
+    Replaced: ``nms``, ``batched_nms``, ``roi_align``, ``roi_pool``, ``ps_roi_align``, ``ps_roi_pool``,
+    ``deform_conv2d``, the ``box_iou`` family and ``masks_to_boxes`` of ``torchvision.ops`` wherever they were imported
+    to, hence the modules of the same operators, ``MultiScaleRoIAlign`` and the detection models, new or existing; and
+    the operators of the dispatcher, ``torch.ops.torchvision.nms``, the poolings and ``deform_conv2d`` with their
+    backwards, hence scripted, exported and compiled code. Element-wise functions such as ``box_convert`` stay
+    torchvision's: ours compute the same in the same way.
 
     Not reached: quantized tensors and devices that saccade has no kernels for keep torchvision's operators.
     ``torch.jit.script`` cannot compile the replaced functions, and a model exported to ONNX should hold torchvision's
@@ -178,6 +179,12 @@ def _ps_roi_pool(input, boxes, output_size, spatial_scale):  # type: ignore[no-u
     return implementation("ps_roi_pool", input)(input, boxes, output_size, spatial_scale)
 
 
+def _deform_conv2d(input, offset, weight, bias, stride, padding, dilation, mask):  # type: ignore[no-untyped-def]
+    from saccade._patch import implementation
+
+    return implementation("deform_conv2d", input)(input, offset, weight, bias, stride, padding, dilation, mask)
+
+
 def _multiscale(x_filtered, boxes, output_size, sampling_ratio, scales, mapper):  # type: ignore[no-untyped-def]
     from saccade._patch import implementation
 
@@ -212,6 +219,7 @@ _FUNCTIONS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
     "roi_pool": ("torchvision.ops.roi_pool", _roi_pool, ops.roi_pool),
     "ps_roi_align": ("torchvision.ops.ps_roi_align", _ps_roi_align, ops.ps_roi_align),
     "ps_roi_pool": ("torchvision.ops.ps_roi_pool", _ps_roi_pool, ops.ps_roi_pool),
+    "deform_conv2d": ("torchvision.ops.deform_conv", _deform_conv2d, ops.deform_conv2d),
     "_multiscale_roi_align": ("torchvision.ops.poolers", _multiscale, _multiscale_ours),
 }
 _OURS = {name: ours for name, (_, _, ours) in _FUNCTIONS.items()}
@@ -274,6 +282,43 @@ def _ps_roi_pool_backward_kernel(
     return call(torch.ops.saccade._ps_roi_pool_backward, grad, rois, shape, scale, out_h, out_w, False)
 
 
+# torchvision's operator is given the numbers of groups, which ours reads from the shapes, and a mask that may not
+# count.
+
+
+def _deform_sizes(input: Tensor, weight: Tensor, offset: Tensor, sizes: tuple[int, ...]) -> list[list[int]]:
+    """Stride, padding, dilation."""
+    groups, offset_groups = sizes[6:8]
+    taps = weight.shape[2] * weight.shape[3]
+    if input.shape[1] != groups * weight.shape[1] or offset.shape[1] != 2 * offset_groups * taps:
+        raise ValueError(
+            f"deform_conv2d: groups and offset_groups must fit the shapes of input, weight and offset, got {groups} "
+            f"and {offset_groups} for {tuple(input.shape)}, {tuple(weight.shape)} and {tuple(offset.shape)}"
+        )
+    return [list(sizes[i : i + 2]) for i in (0, 2, 4)]
+
+
+def _deform_conv2d_kernel(
+    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor, *sizes: int
+) -> Tensor:
+    used = mask if sizes[8] else None
+    shared = _deform_sizes(input, weight, offset, sizes)
+    return call(torch.ops.saccade.deform_conv2d, input, offset, weight, bias, used, None, *shared).contiguous()
+
+
+def _deform_conv2d_backward_kernel(
+    grad: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor, *sizes: int
+) -> tuple[Tensor, ...]:
+    used = mask if sizes[8] else None
+    shared = _deform_sizes(input, weight, offset, sizes)
+    grad_input, grad_offset, grad_mask, grad_weight, grad_bias = call(
+        torch.ops.saccade._deform_conv2d_backward, grad, input, offset, weight, used, *shared, [True] * 5
+    )
+    if used is None:
+        grad_mask = torch.zeros_like(mask)
+    return tuple(g.contiguous() for g in (grad_input, grad_weight, grad_offset, grad_mask, grad_bias))
+
+
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "nms": _nms_kernel,
     "roi_align": _roi_align_kernel,
@@ -284,6 +329,8 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "_ps_roi_align_backward": _ps_roi_align_backward_kernel,
     "ps_roi_pool": _ps_roi_pool_kernel,
     "_ps_roi_pool_backward": _ps_roi_pool_backward_kernel,
+    "deform_conv2d": _deform_conv2d_kernel,
+    "_deform_conv2d_backward": _deform_conv2d_backward_kernel,
 }
 
 

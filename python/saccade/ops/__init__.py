@@ -14,6 +14,7 @@ from saccade.ops.box_losses import (
 from saccade.ops.boxes import box_area, box_convert, clip_boxes_to_image, remove_small_boxes
 from saccade.ops.cascade import cascade_detect
 from saccade.ops.conv2d import conv2d, conv2d_fused, explain_conv2d, set_conv_precision
+from saccade.ops.deform_conv2d import DeformConv2d, deform_conv2d
 from saccade.ops.feature_pyramid_network import FeaturePyramidNetwork
 from saccade.ops.frozen_batch_norm import FrozenBatchNorm2d
 from saccade.ops.haar_features import haar_features
@@ -30,6 +31,7 @@ from saccade.ops.roi_pool import RoIPool, roi_pool
 from saccade.ops.soft_nms import soft_nms
 
 __all__ = [
+    "DeformConv2d",
     "FeaturePyramidNetwork",
     "FrozenBatchNorm2d",
     "MultiScaleRoIAlign",
@@ -53,6 +55,7 @@ __all__ = [
     "complete_box_iou_loss",
     "conv2d",
     "conv2d_fused",
+    "deform_conv2d",
     "distance_box_iou",
     "distance_box_iou_loss",
     "explain_conv2d",
