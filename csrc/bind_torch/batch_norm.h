@@ -29,7 +29,8 @@ struct NormInputs {
 
   NormInputs(const Tensor& input_, const std::optional<Tensor>& running_mean, const std::optional<Tensor>& running_var,
              const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, bool training, double eps,
-             const std::optional<Tensor>& residual_, std::int64_t activation)
+             const std::optional<Tensor>& residual_, std::int64_t activation,
+             void (*check)(const BatchNormArguments&) = check_batch_norm)
       : input(input_),
         residual(residual_),
         arguments{view(input_),
@@ -41,7 +42,7 @@ struct NormInputs {
                   training,
                   eps,
                   activation} {
-    check_batch_norm(arguments);
+    check(arguments);
     input = in_layout_of(input, input_);
     if (residual) residual = in_layout_of(*residual, input);
     arguments.input = view(input), arguments.residual = optional_view(residual);
@@ -77,6 +78,11 @@ struct NormGradientInputs {
     arguments.grad = view(grad), arguments.input = view(input), arguments.output = optional_view(output);
   }
 };
+
+// Two values per channel, as the parts of sync_batch_norm.h pass them on.
+inline Tensor empty_sums(const Tensor& input) {
+  return empty({2, input.dim() > 1 ? input.size(1) : 0}, input, ScalarType::Double);
+}
 
 // residual: empty unless asked for.
 struct NormGradients {
