@@ -163,6 +163,17 @@ def test_second_derivative_is_refused():
         torch.autograd.grad(grad.sum(), x)
 
 
+@pytest.mark.parametrize("layout", FORMATS)
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("dilation", [1, (2, 1)])
+@pytest.mark.parametrize("padding", [0, (1, 2)])
+@pytest.mark.parametrize("stride", [1, (1, 2), 3])
+def test_gradcheck_of_every_geometry(stride, padding, dilation, groups, layout):
+    case = (1, 4, 4, 5), (4, 4 // groups, 2, 3), stride, padding, dilation, groups
+    inputs, sizes = tensors(case, torch.float64, layout)
+    assert torch.autograd.gradcheck(lambda *t: ops.conv2d(*t, **sizes), [t.requires_grad_() for t in inputs])
+
+
 @pytest.mark.native
 @pytest.mark.parametrize("layout", FORMATS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
