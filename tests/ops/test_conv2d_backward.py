@@ -155,14 +155,6 @@ def test_gradcheck_and_opcheck(kernel, stride, padding, dilation, groups, layout
         assert [g.numel() > 0 for g in found] == needed
 
 
-def test_second_derivative_is_refused():
-    (x, weight, bias), sizes = tensors(CASES["3x3"])
-    x.requires_grad_()
-    (grad,) = torch.autograd.grad(ops.conv2d(x, weight, bias, **sizes).sin().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError):
-        torch.autograd.grad(grad.sum(), x)
-
-
 @pytest.mark.parametrize("layout", FORMATS)
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("dilation", [1, (2, 1)])

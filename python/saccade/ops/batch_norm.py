@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saccade.ops._activation import ACTIVATIONS, Activation, require_activation
-from saccade.ops._library import call, require_tensor
+from saccade.ops._library import call, refuse_second_derivative, require_tensor
 from saccade.ops._roi import memory_format
 
 __all__ = ["batch_norm"]
@@ -141,3 +141,4 @@ def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, .
 
 
 torch.library.register_autograd("saccade::batch_norm", _backward, setup_context=_save)
+refuse_second_derivative("batch_norm")
