@@ -103,6 +103,9 @@ def work(rank, port, folder):
     part = part_of(PAIRED.sizes, rank) if rank < 2 else slice(0, 5)  # not in the group, and so on its own
     found["pair"] = results(PAIRED, PAIRED.module(kind), part)
     found["block"] = block_results(rank)
+    found["first"] = first_layer_results(rank)
+    alone = saccade.nn.SyncBatchNorm(4)
+    found["one value"] = alone(torch.full((1 if rank == 1 else 0, 4), 7.0)).tolist(), *alone.buffers()
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -120,6 +123,14 @@ def block_results(rank):
     for parameter in net.parameters():
         dist.all_reduce(parameter.grad)
     return [p.grad for p in net.parameters()]
+
+
+def first_layer_results(rank):
+    """Gradients of the parameters where none of the input is wanted."""
+    x = torch.linspace(-1, 2, 72, dtype=torch.float64).square().reshape(6, 3, 4)
+    norm = nn.BatchNorm1d(3) if rank is None else saccade.nn.SyncBatchNorm(3)
+    norm.double()(x if rank is None else x[part_of((3, 1, 2), rank)]).sin().sum().backward()
+    return torch.stack([norm.weight.grad, norm.bias.grad])
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +198,19 @@ def test_a_converted_network(found):
     for own in found:
         for mine, other in zip(own["block"], expected, strict=True):
             assert_close(mine, other, "reduction")
+
+
+def test_without_a_gradient_of_the_input(found):
+    assert_close(sum(own["first"] for own in found), first_layer_results(None), "reduction")
+
+
+def test_one_value_in_all(found):
+    for rank, own in enumerate(found):
+        out, mean, var, batches = own["one value"]
+        assert out == ([[0.0] * 4] if rank == 1 else [])
+        assert_close(mean, torch.full((4,), 0.7), "elementwise")
+        assert_close(var, torch.full((4,), 0.9), "elementwise")
+        assert batches == 1
 
 
 # ---- In one process --------------------------------------------------------------------------------------------------
