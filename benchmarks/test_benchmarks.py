@@ -15,7 +15,10 @@ def prepared(case):
 
 
 @pytest.mark.parametrize(("case", "threads"), CASES, ids=[f"{case.name}-{threads}t" for case, threads in CASES])
-@pytest.mark.parametrize("implementation", ["saccade", "torchvision", "torch", "cv2", "skimage", "numpy"])
+@pytest.mark.parametrize(
+    "implementation",
+    ["saccade", "torchvision", "torch", "torch.compile", "onnxruntime", "openvino", "cv2", "skimage", "numpy"],
+)
 def test_time(benchmark, case, threads, implementation):
     work = prepared(case)
     function = work.ours if implementation == "saccade" else work.references.get(implementation)

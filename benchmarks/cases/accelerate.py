@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,8 @@ from types import ModuleType
 from typing import Any
 
 from saccade.benchmarking import Case, Difference, Work, close, reference
+
+from ._runtimes import runtimes
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,7 @@ def _work(described: Model) -> Work:
 
     references = {"torch": reference("torch", eager)}
     if not detection:
-        references["onnxruntime"] = reference("onnxruntime", partial(_onnxruntime, model, image))
-        references["openvino"] = reference("openvino", partial(_openvino, model, image))
+        references |= runtimes(model, image)
     return Work(ours=ours, references=references, verify=_same_detections if detection else close(rtol=1e-3))
 
 
@@ -103,49 +103,3 @@ def _same_detections(ours: Any, theirs: Any) -> Difference:
     """
     close_scores = close(atol=0.05)
     return close_scores([found["scores"] for found in ours], [found["scores"] for found in theirs])
-
-
-def _onnx(model: Any, image: Any) -> bytes:
-    import torch
-
-    file = io.BytesIO()
-    torch.onnx.export(model, (image,), file, dynamo=False)
-    return file.getvalue()
-
-
-def _onnxruntime(model: Any, image: Any, onnxruntime: ModuleType) -> Callable[[], Any]:
-    import torch
-
-    file = _onnx(model, image)
-    sessions: dict[int, Any] = {}
-
-    def run() -> Any:
-        threads = torch.get_num_threads()
-        if threads not in sessions:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = threads
-            sessions[threads] = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        return _as_returned(model, sessions[threads].run(None, {sessions[threads].get_inputs()[0].name: image.numpy()}))
-
-    return run
-
-
-def _openvino(model: Any, image: Any, openvino: ModuleType) -> Callable[[], Any]:
-    import torch
-
-    converted = openvino.convert_model(model, example_input=image)
-    compiled: dict[int, Any] = {}
-
-    def run() -> Any:
-        threads = torch.get_num_threads()
-        if threads not in compiled:
-            settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-            compiled[threads] = openvino.Core().compile_model(converted, "CPU", settings)
-        return _as_returned(model, [*compiled[threads](image.numpy()).values()])
-
-    return run
-
-
-def _as_returned(model: Any, outputs: list[Any]) -> Any:
-    """What the model returns: a tensor, or the dictionary of a segmentation."""
-    return {"out": outputs[0]} if hasattr(model, "classifier") else outputs[0]

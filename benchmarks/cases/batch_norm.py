@@ -1,4 +1,7 @@
-"""Batch normalisation of 8 x 64 x 112 x 112, beside torch: alone, and with the addition and ReLU that follow it."""
+"""Batch normalisation of 8 x 64 x 112 x 112: alone, and with the addition and ReLU that follow it.
+
+Beside torch, and in evaluation ONNX Runtime and OpenVINO; with what follows beside torch.compile, which fuses them too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from functools import partial
 from typing import Any
 
 from saccade.benchmarking import Case, Work, close, reference
+
+from ._runtimes import compiled, runtimes
 
 SHAPE = (8, 64, 112, 112)
 # Set by memory: torch's NCHW statistics are slow, its other passes are not.
@@ -69,10 +74,21 @@ def _work(layout: str, training: bool, fused: bool, direction: str) -> Work:
         out = function(*leaves, statistics=statistics)
         return lambda: torch.autograd.grad(out, leaves, grad, retain_graph=True)
 
+    references = {"torch": reference("torch", lambda _: call(theirs))}
+    statistics = [p.clone() for p in parameters[:2]]
+
+    def normalize(x: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+        return theirs(x, *parameters[2:], *more, statistics=statistics)
+
+    tensors = [x, residual] if fused else [x]
+    if direction == "forward" and fused:
+        references |= compiled(normalize, *tensors)
+    if direction == "forward" and not training:
+        references |= runtimes(normalize, *tensors)
     passes = (3 if fused else 2) if direction == "forward" else (5 if fused else 3)
     return Work(
         ours=call(ours),
-        references={"torch": reference("torch", lambda _: call(theirs))},
+        references=references,
         verify=close(atol=1e-4, rtol=2e-5),
         bytes=4 * x.numel() * passes,
     )

@@ -1,4 +1,4 @@
-"""Convolutions of the networks in use, beside torch (oneDNN)."""
+"""Convolutions of the networks in use, beside torch (oneDNN), ONNX Runtime and OpenVINO."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saccade.benchmarking import Case, Work, close, reference
+
+from ._runtimes import compiled, runtimes
 
 if TYPE_CHECKING:
     import torch
@@ -163,6 +165,8 @@ def _faster(shape: Shape) -> Callable[[], Any]:
 
 
 def _forward(shape: Shape, layout: str, faster: bool) -> Work:
+    import torch
+
     from saccade import ops
 
     x, weight = _operands(shape)
@@ -170,7 +174,10 @@ def _forward(shape: Shape, layout: str, faster: bool) -> Work:
     sizes = shape.stride, shape.padding, shape.dilation, shape.groups
     return Work(
         ours=lambda: ops.conv2d(x, weight, None, *sizes),
-        references={"torch": reference("torch", lambda _: _faster(shape) if faster else _torch(shape, layout))},
+        references={
+            "torch": reference("torch", lambda _: _faster(shape) if faster else _torch(shape, layout)),
+            **runtimes(lambda x: torch.nn.functional.conv2d(x, weight, None, *sizes), x),
+        },
         # F(6 x 6) is bounded in norm; its largest error is a few times as large.
         verify=close(atol=1e-4, rtol=1e-4),
         flops=shape.flops,
@@ -209,18 +216,22 @@ def _fused(shape: Shape) -> Work:
     residual = torch.randn(shape.batch, shape.outs, shape.out, shape.out).contiguous(memory_format=torch.channels_last)
     scale, shift = torch.rand(2, shape.outs) + 0.5
 
-    def theirs() -> torch.Tensor:
+    mean, var = torch.zeros(shape.outs), torch.ones(shape.outs)
+
+    def theirs(x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         out = torch.nn.functional.conv2d(x, weight, None, shape.stride, shape.padding)
-        normal = torch.nn.functional.batch_norm(
-            out, torch.zeros(shape.outs), torch.ones(shape.outs), scale, shift, eps=0.0
-        )
+        normal = torch.nn.functional.batch_norm(out, mean, var, scale, shift, eps=0.0)
         return torch.relu_(normal.add_(residual))
 
     return Work(
         ours=lambda: ops.conv2d_fused(
             x, weight, padding=shape.padding, scale=scale, shift=shift, residual=residual, activation="relu"
         ),
-        references={"torch": reference("torch", lambda _: theirs)},
+        references={
+            "torch": reference("torch", lambda _: partial(theirs, x, residual)),
+            **compiled(theirs, x, residual),
+            **runtimes(theirs, x, residual),
+        },
         verify=close(atol=1e-4, rtol=1e-4),
         flops=shape.flops,
     )

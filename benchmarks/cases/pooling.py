@@ -1,4 +1,4 @@
-"""Pooling over sliding windows, beside torch's."""
+"""Pooling over sliding windows, beside torch's, and in inference beside ONNX Runtime and OpenVINO."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saccade.benchmarking import Case, Work, close, reference
+
+from ._runtimes import runtimes
 
 if TYPE_CHECKING:
     import torch
@@ -79,17 +81,19 @@ def _work(name: str, shape: tuple[int, ...], window: tuple[int, ...], layout: st
         grad = grad.contiguous(memory_format=torch.channels_last) if layout == "channels_last" else grad
         return lambda: torch.autograd.grad(out, image, grad, retain_graph=True)[0]
 
-    def theirs(_: Any) -> Callable[[], torch.Tensor]:
-        if name == "min_pool2d":
-            return run(lambda x, *sizes: -functional.max_pool2d(-x, *sizes))
-        return run(getattr(functional, name))
+    def minima(x: torch.Tensor, *sizes: int) -> torch.Tensor:
+        return -functional.max_pool2d(-x, *sizes)
 
+    theirs = minima if name == "min_pool2d" else getattr(functional, name)
+    references = {"torch": reference("torch", lambda _: run(theirs))}
+    if direction == "inference":
+        references |= runtimes(lambda x: theirs(x, *window), image)
     outputs = getattr(ops, name)(image.detach(), *window).numel()
     # The gradient of a maximum needs indices; a mean's reads nothing but gradients.
     indices = 0 if direction == "inference" or "avg" in name else 8 * outputs
     return Work(
         ours=run(getattr(ops, name)),
-        references={"torch": reference("torch", theirs)},
+        references=references,
         verify=close(atol=1e-6, rtol=1e-6),
         bytes=4 * (image.numel() + outputs) + indices,
     )

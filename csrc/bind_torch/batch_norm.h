@@ -10,9 +10,6 @@ inline Tensor in_layout_of(const Tensor& tensor, const Tensor& input) {
   if (tensor.dim() == 4) return in_format(tensor, format_of(input));
   return view(tensor).is_contiguous() ? tensor : torch::stable::contiguous(tensor);
 }
-inline std::optional<TensorView> view_of(const std::optional<Tensor>& tensor) {
-  return tensor ? std::optional(view(*tensor)) : std::nullopt;
-}
 // An uninitialised tensor of the input's shape and memory format.
 inline Tensor empty_in_layout(const Tensor& input) {
   const TensorView seen = view(input);
@@ -32,22 +29,23 @@ struct NormInputs {
 
   NormInputs(const Tensor& input_, const std::optional<Tensor>& running_mean, const std::optional<Tensor>& running_var,
              const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, bool training, double eps,
-             const std::optional<Tensor>& residual_, std::int64_t activation)
+             const std::optional<Tensor>& residual_, std::int64_t activation,
+             void (*check)(const BatchNormArguments&) = check_batch_norm)
       : input(input_),
         residual(residual_),
         arguments{view(input_),
-                  view_of(running_mean),
-                  view_of(running_var),
-                  view_of(weight),
-                  view_of(bias),
-                  view_of(residual),
+                  optional_view(running_mean),
+                  optional_view(running_var),
+                  optional_view(weight),
+                  optional_view(bias),
+                  optional_view(residual),
                   training,
                   eps,
                   activation} {
-    check_batch_norm(arguments);
+    check(arguments);
     input = in_layout_of(input, input_);
     if (residual) residual = in_layout_of(*residual, input);
-    arguments.input = view(input), arguments.residual = view_of(residual);
+    arguments.input = view(input), arguments.residual = optional_view(residual);
   }
 };
 
@@ -70,15 +68,21 @@ struct NormGradientInputs {
         mean(torch::stable::contiguous(mean_)),
         var(torch::stable::contiguous(var_)),
         output(output_),
-        arguments{view(grad), view(input), view_of(output), view_of(weight), view(mean), view(var),
-                  training,   eps,         activation} {
+        arguments{
+            view(grad), view(input), optional_view(output), optional_view(weight), view(mean), view(var), training,
+            eps,        activation} {
     check_batch_norm_backward(arguments);
     input = in_layout_of(input, input_);
     grad = in_layout_of(grad, input);
     if (output) output = in_layout_of(*output, input);
-    arguments.grad = view(grad), arguments.input = view(input), arguments.output = view_of(output);
+    arguments.grad = view(grad), arguments.input = view(input), arguments.output = optional_view(output);
   }
 };
+
+// Two values per channel, as the parts of sync_batch_norm.h pass them on.
+inline Tensor empty_sums(const Tensor& input) {
+  return empty({2, input.dim() > 1 ? input.size(1) : 0}, input, ScalarType::Double);
+}
 
 // residual: empty unless asked for.
 struct NormGradients {

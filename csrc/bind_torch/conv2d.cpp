@@ -11,10 +11,6 @@ ScalarType accumulator(const Tensor& like) {
   return like.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
 
-std::optional<TensorView> optional_view(const std::optional<Tensor>& tensor) {
-  return tensor ? std::optional(view(*tensor)) : std::nullopt;
-}
-
 Tensor packed_weight(const Tensor& weight, const ConvShape& shape, ConvAlgorithm algorithm, bool channels_last) {
   const Tensor ordered = torch::stable::contiguous(weight);
   const DType dtype = view(weight).dtype;

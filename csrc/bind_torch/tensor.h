@@ -53,6 +53,10 @@ inline TensorView view(const Tensor& tensor) {
   return result;
 }
 
+inline std::optional<TensorView> optional_view(const std::optional<Tensor>& tensor) {
+  return tensor ? std::optional(view(*tensor)) : std::nullopt;
+}
+
 inline std::vector<TensorView> views(const std::vector<Tensor>& tensors) {
   std::vector<TensorView> result;
   for (const Tensor& tensor : tensors) result.push_back(view(tensor));

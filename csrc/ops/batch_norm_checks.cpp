@@ -1,5 +1,10 @@
+#include <initializer_list>
+#include <optional>
+#include <utility>
+
 #include "ops/batch_norm.h"
 #include "ops/checks.h"
+#include "ops/sync_batch_norm.h"
 
 namespace saccade {
 namespace {
@@ -31,6 +36,25 @@ void check_parameter(const char* name, const TensorView& view, const TensorView&
   require_same_device(kOp, name, view, "input", input);
 }
 
+// Those that are there have one dtype.
+void check_parameters(std::initializer_list<std::pair<const char*, const std::optional<TensorView>*>> parameters,
+                      const TensorView& input) {
+  const TensorView* first = nullptr;
+  for (const auto& [name, view] : parameters) {
+    if (!*view) continue;
+    check_parameter(name, **view, input);
+    if (!first) first = &**view;
+    require_type(first->dtype == (*view)->dtype, kOp, ": parameters must have one dtype, got ",
+                 dtype_name(first->dtype), " and ", dtype_name((*view)->dtype));
+  }
+}
+
+void check_channels(const char* name, const TensorView& view, const TensorView& input, DType dtype) {
+  require_shape(kOp, name, view, "(C,)", {channels_of(input)});
+  require_dtype(kOp, name, view, dtype);
+  require_same_device(kOp, name, view, "input", input);
+}
+
 void check_activation(std::int64_t activation) {
   require(activation >= 0 && activation < kActivations, kOp, ": activation must be a number from 0 to ",
           kActivations - 1, ", got ", activation);
@@ -41,16 +65,9 @@ void check_activation(std::int64_t activation) {
 void check_batch_norm(const BatchNormArguments& a) {
   check_input(a.input);
   check_activation(a.activation);
-  const std::pair<const char*, const std::optional<TensorView>*> parameters[] = {
-      {"running_mean", &a.running_mean}, {"running_var", &a.running_var}, {"weight", &a.weight}, {"bias", &a.bias}};
-  const TensorView* first = nullptr;
-  for (const auto& [name, view] : parameters) {
-    if (!*view) continue;
-    check_parameter(name, **view, a.input);
-    if (!first) first = &**view;
-    require_type(first->dtype == (*view)->dtype, kOp, ": parameters must have one dtype, got ",
-                 dtype_name(first->dtype), " and ", dtype_name((*view)->dtype));
-  }
+  check_parameters(
+      {{"running_mean", &a.running_mean}, {"running_var", &a.running_var}, {"weight", &a.weight}, {"bias", &a.bias}},
+      a.input);
   require(a.running_mean.has_value() == a.running_var.has_value(), kOp,
           ": running_mean and running_var must both be given or both be None");
   require(a.training || a.running_mean, kOp, ": running_mean and running_var must be given in evaluation, got None");
@@ -69,10 +86,26 @@ void check_batch_norm_backward(const BatchNormGradient& a) {
   if (a.output) check_like("output", *a.output, a.input);
   if (a.weight) check_parameter("weight", *a.weight, a.input);
   const DType accumulator = a.input.dtype == DType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
-  for (const auto& [name, view] : {std::pair{"mean", &a.mean}, std::pair{"var", &a.var}}) {
-    require_shape(kOp, name, *view, "(C,)", {channels_of(a.input)});
-    require_dtype(kOp, name, *view, accumulator);
-  }
+  check_channels("mean", a.mean, a.input, accumulator);
+  check_channels("var", a.var, a.input, accumulator);
+}
+
+void check_sync_batch_norm_statistics(const TensorView& input) { check_input(input); }
+
+void check_sync_batch_norm_apply(const BatchNormArguments& a) {
+  check_input(a.input);
+  check_activation(a.activation);
+  check_parameters({{"weight", &a.weight}, {"bias", &a.bias}}, a.input);
+  check_channels("mean", a.running_mean.value(), a.input, DType::kFloat64);
+  check_channels("var", a.running_var.value(), a.input, DType::kFloat64);
+  if (a.residual) check_like("residual", *a.residual, a.input);
+}
+
+void check_sync_batch_norm_backward_apply(const BatchNormGradient& a, const TensorView& means) {
+  check_batch_norm_backward(a);
+  require_shape(kOp, "means", means, "(2, C)", {2, channels_of(a.input)});
+  require_dtype(kOp, "means", means, DType::kFloat64);
+  require_same_device(kOp, "means", means, "input", a.input);
 }
 
 NormShape norm_shape(const TensorView& input) {

@@ -10,11 +10,6 @@ namespace {
 
 using bind_torch::NormGradientInputs, bind_torch::NormGradients, bind_torch::NormInputs, bind_torch::NormOutputs;
 
-void fill_zero(const Tensor& tensor, cudaStream_t stream) {
-  const TensorView seen = view(tensor);
-  check(cudaMemsetAsync(seen.data, 0, seen.numel() * dtype_size(seen.dtype), stream), "filling with zeros");
-}
-
 std::tuple<Tensor, Tensor, Tensor> batch_norm(const Tensor& input, const std::optional<Tensor>& running_mean,
                                               const std::optional<Tensor>& running_var,
                                               const std::optional<Tensor>& weight, const std::optional<Tensor>& bias,

@@ -9,13 +9,9 @@
 namespace saccade::cuda {
 namespace {
 
-using bind_torch::format_of, bind_torch::in_format, bind_torch::MemoryFormat;
+using bind_torch::format_of, bind_torch::in_format, bind_torch::MemoryFormat, bind_torch::optional_view;
 using Sizes = std::vector<std::int64_t>;
 using OptionalTensor = std::optional<Tensor>;
-
-std::optional<TensorView> optional_view(const OptionalTensor& tensor) {
-  return tensor ? std::optional(view(*tensor)) : std::nullopt;
-}
 
 // The weight in the kernels' order (cuda/kernels/conv2d.h), as one dimension.
 Tensor pack(const Tensor& weight, const ConvShape& shape, bool for_gradient, cudaStream_t stream) {

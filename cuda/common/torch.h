@@ -51,6 +51,11 @@ Tensor scratch(std::int64_t count, const Tensor& like) {
   return empty({count * static_cast<std::int64_t>(sizeof(T))}, like, ScalarType::Byte);
 }
 
+inline void fill_zero(const Tensor& tensor, cudaStream_t stream) {
+  const TensorView seen = view(tensor);
+  check(cudaMemsetAsync(seen.data, 0, seen.numel() * dtype_size(seen.dtype), stream), "filling with zeros");
+}
+
 // torch.sort(tensor, dim=dim, descending=descending, stable=True): values and int64 indices. NaN counts as the largest.
 inline std::tuple<Tensor, Tensor> stable_sort(const Tensor& tensor, std::int64_t dim, bool descending) {
   using torch::stable::detail::from, torch::stable::detail::to;

@@ -7,6 +7,7 @@
 #include "cuda/common/epilogue.cuh"
 #include "cuda/common/pack.cuh"
 #include "cuda/kernels/batch_norm.h"
+#include "cuda/kernels/batch_norm_channel.cuh"
 #include "cuda/kernels/batch_norm_chunk.cuh"
 #include "math/half.h"
 
@@ -51,36 +52,24 @@ __global__ void __launch_bounds__(kNormThreads)
   partial[0] = pivot, partial[shape.channels] = first, partial[2 * shape.channels] = second;
 }
 
-// A thread per channel: mean and variance, scales[c] = weight / deviation, scales[channels + c] = shift.
+// A thread per channel: mean and variance, and what batch_norm_kernel needs (write_scales).
 template <class T, class A>
 __global__ void __launch_bounds__(kThreads)
     batch_norm_finish_kernel(NormShape shape, NormChunks chunks, const A* partials, NormParameters parameters,
                              bool training, double eps, A* scales, A* mean, A* var) {
   const std::int64_t c = thread_index();
   if (c >= shape.channels) return;
-  double center = 0, variance = 0;
+  Moments moments;
   if (training) {
-    double count = 0, spread = 0;
-    for (std::int64_t k = 0; k < chunks.chunks; ++k) {
-      const A* partial = partials + k * 3 * shape.channels + c;
-      const std::int64_t left = shape.count - k * chunks.step;
-      const double n = static_cast<double>(left < chunks.step ? left : chunks.step), total = count + n;
-      const double sum = partial[shape.channels], share = sum / n, delta = partial[0] + share - center;
-      spread += partial[2 * shape.channels] - sum * share + delta * delta * (count * n / total);
-      center += delta * (n / total);
-      count = total;
-    }
-    variance = spread / count;
+    moments = combined_moments(shape, chunks, partials, c);
+    moments.squares /= static_cast<double>(shape.count);
   } else {
-    center = parameter_at<T, A>(parameters.running_mean, c, 0);
-    variance = parameter_at<T, A>(parameters.running_var, c, 0);
+    moments.mean = parameter_at<T, A>(parameters.running_mean, c, 0);
+    moments.squares = parameter_at<T, A>(parameters.running_var, c, 0);
   }
-  const double scale = parameter_at<T, A>(parameters.weight, c, 1) / std::sqrt(variance + eps);
-  const A rounded = static_cast<A>(center);
-  const double left = center - center == 0 ? (rounded - center) * scale : 0.0;  // 0 where it is not finite
-  mean[c] = rounded, var[c] = static_cast<A>(variance);
-  scales[c] = static_cast<A>(scale);
-  scales[shape.channels + c] = static_cast<A>(parameter_at<T, A>(parameters.bias, c, 0) + left);
+  var[c] = static_cast<A>(moments.squares);
+  write_scales<T>(shape.channels, c, moments.mean, moments.squares, parameters.weight, parameters.bias, eps, mean,
+                  scales);
 }
 
 // Channel of an element.
@@ -132,25 +121,18 @@ __global__ void __launch_bounds__(kNormThreads)
   partial[0] = first, partial[shape.channels] = second;
 }
 
-// A thread per channel: grad_x = g * scales[c] + (x - mean) * scales[channels + c] + scales[2 channels + c].
+// A thread per channel: the gradients of weight and bias, and what batch_norm_backward_kernel needs.
 template <class T, class A>
 __global__ void __launch_bounds__(kThreads)
     batch_norm_finish_backward_kernel(NormShape shape, NormChunks chunks, const A* partials, ChannelParameter weight,
                                       const A* var, double eps, A* scales, A* grad_weight, A* grad_bias) {
   const std::int64_t c = thread_index();
   if (c >= shape.channels) return;
-  double sum = 0, product = 0;
-  for (std::int64_t k = 0; k < chunks.chunks; ++k) {
-    sum += partials[2 * k * shape.channels + c];
-    product += partials[(2 * k + 1) * shape.channels + c];
-  }
-  const double inverse = 1 / std::sqrt(static_cast<double>(var[c]) + eps);
-  const double scale = parameter_at<T, A>(weight, c, 1) * inverse, share = 1 / static_cast<double>(shape.count);
-  grad_weight[c] = static_cast<A>(product * inverse);
-  grad_bias[c] = static_cast<A>(sum);
-  scales[c] = static_cast<A>(scale);
-  scales[shape.channels + c] = static_cast<A>(-scale * inverse * inverse * product * share);
-  scales[2 * shape.channels + c] = static_cast<A>(-scale * sum * share);
+  const GradientSums sums = combined_sums(shape, chunks, partials, c, var[c], eps);
+  const double share = 1 / static_cast<double>(shape.count);
+  grad_weight[c] = static_cast<A>(sums.product);
+  grad_bias[c] = static_cast<A>(sums.sum);
+  write_gradient_scales<T>(shape.channels, c, sums.sum * share, sums.product * share, weight, var[c], eps, scales);
 }
 
 template <class T, class A, int N>
@@ -196,16 +178,15 @@ NormChunks norm_chunks(const NormShape& shape) {
 }
 
 template <class T, class A>
-void launch_batch_norm(const NormShape& shape, const T* x, const T* residual, const NormParameters& parameters,
-                       bool training, double eps, Activation activation, A* partials, A* scales, A* mean, A* var,
-                       T* out, cudaStream_t stream) {
+void launch_norm_moments(const NormShape& shape, const T* x, A* partials, cudaStream_t stream) {
   const NormChunks chunks = norm_chunks(shape);
-  if (training) {
-    const auto kernel = shape.rows ? batch_norm_moments_kernel<T, A, true> : batch_norm_moments_kernel<T, A, false>;
-    launch({norm_blocks(shape, chunks), kNormThreads, stream}, kernel, x, shape, chunks, partials);
-  }
-  launch({blocks_for(shape.channels, kThreads), kThreads, stream}, batch_norm_finish_kernel<T, A>, shape, chunks,
-         partials, parameters, training, eps, scales, mean, var);
+  const auto kernel = shape.rows ? batch_norm_moments_kernel<T, A, true> : batch_norm_moments_kernel<T, A, false>;
+  launch({norm_blocks(shape, chunks), kNormThreads, stream}, kernel, x, shape, chunks, partials);
+}
+
+template <class T, class A>
+void launch_norm_elements(const NormShape& shape, const T* x, const T* residual, const A* mean, const A* scales,
+                          Activation activation, T* out, cudaStream_t stream) {
   constexpr int kPack = 16 / sizeof(T);
   const bool packed =
       residual ? made_of_packs<T>(16, run_of(shape), x, residual, out) : made_of_packs<T>(16, run_of(shape), x, out);
@@ -215,16 +196,18 @@ void launch_batch_norm(const NormShape& shape, const T* x, const T* residual, co
 }
 
 template <class T, class A>
-void launch_batch_norm_backward(const NormShape& shape, const T* grad, const T* x, const T* out,
-                                const ChannelParameter& weight, const A* mean, const A* var, bool training, double eps,
-                                Activation activation, A* partials, A* scales, T* grad_input, A* grad_weight,
-                                A* grad_bias, T* grad_residual, cudaStream_t stream) {
+void launch_norm_sums(const NormShape& shape, const T* grad, const T* x, const T* out, const A* mean,
+                      Activation activation, A* partials, cudaStream_t stream) {
   const NormChunks chunks = norm_chunks(shape);
   const auto reduce = shape.rows ? batch_norm_reduce_kernel<T, A, true> : batch_norm_reduce_kernel<T, A, false>;
   launch({norm_blocks(shape, chunks), kNormThreads, stream}, reduce, shape, chunks, grad, x, out, mean, activation,
          partials);
-  launch({blocks_for(shape.channels, kThreads), kThreads, stream}, batch_norm_finish_backward_kernel<T, A>, shape,
-         chunks, partials, weight, var, eps, scales, grad_weight, grad_bias);
+}
+
+template <class T, class A>
+void launch_norm_gradient(const NormShape& shape, const T* grad, const T* x, const T* out, const A* mean,
+                          const A* scales, bool training, Activation activation, T* grad_input, T* grad_residual,
+                          cudaStream_t stream) {
   constexpr int kPack = 16 / sizeof(T);
   const bool packed = made_of_packs<T>(16, run_of(shape), grad, x, out ? out : x, grad_input,
                                        grad_residual ? grad_residual : grad_input);
@@ -234,7 +217,35 @@ void launch_batch_norm_backward(const NormShape& shape, const T* grad, const T* 
          activation, grad_input, grad_residual);
 }
 
+template <class T, class A>
+void launch_batch_norm(const NormShape& shape, const T* x, const T* residual, const NormParameters& parameters,
+                       bool training, double eps, Activation activation, A* partials, A* scales, A* mean, A* var,
+                       T* out, cudaStream_t stream) {
+  if (training) launch_norm_moments(shape, x, partials, stream);
+  launch({blocks_for(shape.channels, kThreads), kThreads, stream}, batch_norm_finish_kernel<T, A>, shape,
+         norm_chunks(shape), partials, parameters, training, eps, scales, mean, var);
+  launch_norm_elements(shape, x, residual, mean, scales, activation, out, stream);
+}
+
+template <class T, class A>
+void launch_batch_norm_backward(const NormShape& shape, const T* grad, const T* x, const T* out,
+                                const ChannelParameter& weight, const A* mean, const A* var, bool training, double eps,
+                                Activation activation, A* partials, A* scales, T* grad_input, A* grad_weight,
+                                A* grad_bias, T* grad_residual, cudaStream_t stream) {
+  launch_norm_sums(shape, grad, x, out, mean, activation, partials, stream);
+  launch({blocks_for(shape.channels, kThreads), kThreads, stream}, batch_norm_finish_backward_kernel<T, A>, shape,
+         norm_chunks(shape), partials, weight, var, eps, scales, grad_weight, grad_bias);
+  launch_norm_gradient(shape, grad, x, out, mean, scales, training, activation, grad_input, grad_residual, stream);
+}
+
 #define SACCADE_INSTANTIATE(T, A)                                                                                   \
+  template void launch_norm_moments(const NormShape&, const T*, A*, cudaStream_t);                                  \
+  template void launch_norm_elements(const NormShape&, const T*, const T*, const A*, const A*, Activation, T*,      \
+                                     cudaStream_t);                                                                 \
+  template void launch_norm_sums(const NormShape&, const T*, const T*, const T*, const A*, Activation, A*,          \
+                                 cudaStream_t);                                                                     \
+  template void launch_norm_gradient(const NormShape&, const T*, const T*, const T*, const A*, const A*, bool,      \
+                                     Activation, T*, T*, cudaStream_t);                                             \
   template void launch_batch_norm(const NormShape&, const T*, const T*, const NormParameters&, bool, double,        \
                                   Activation, A*, A*, A*, A*, T*, cudaStream_t);                                    \
   template void launch_batch_norm_backward(const NormShape&, const T*, const T*, const T*, const ChannelParameter&, \

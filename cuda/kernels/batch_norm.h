@@ -19,6 +19,28 @@ struct NormParameters {
   ChannelParameter running_mean, running_var, weight, bias;
 };
 
+// ---- In parts. mean, scales: as batch_norm_channel.cuh writes them --------------------------------------------------
+
+// partials: chunks * 3 * channels.
+template <class T, class A>
+void launch_norm_moments(const NormShape& shape, const T* x, A* partials, cudaStream_t stream);
+
+template <class T, class A>
+void launch_norm_elements(const NormShape& shape, const T* x, const T* residual, const A* mean, const A* scales,
+                          Activation activation, T* out, cudaStream_t stream);
+
+// partials: chunks * 2 * channels.
+template <class T, class A>
+void launch_norm_sums(const NormShape& shape, const T* grad, const T* x, const T* out, const A* mean,
+                      Activation activation, A* partials, cudaStream_t stream);
+
+template <class T, class A>
+void launch_norm_gradient(const NormShape& shape, const T* grad, const T* x, const T* out, const A* mean,
+                          const A* scales, bool training, Activation activation, T* grad_input, T* grad_residual,
+                          cudaStream_t stream);
+
+// ---- As a whole -----------------------------------------------------------------------------------------------------
+
 // mean, var: outputs; partials: chunks * 3 * channels, not used in evaluation; scales: 2 * channels.
 template <class T, class A>
 void launch_batch_norm(const NormShape& shape, const T* x, const T* residual, const NormParameters& parameters,

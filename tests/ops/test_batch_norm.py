@@ -341,13 +341,6 @@ def test_gradcheck_and_opcheck(activation, training, layout, device):
         torch.library.opcheck(torch.ops.saccade._batch_norm_backward.default, arguments)
 
 
-def test_second_derivative_is_refused():
-    x = torch.randn(4, 3, requires_grad=True)
-    (grad,) = torch.autograd.grad(ops.batch_norm(x, None, None, training=True).sin().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError):
-        torch.autograd.grad(grad.sum(), x)
-
-
 @pytest.mark.parametrize("training", [False, True])
 def test_compile(training):
     x, mean, var, weight, bias, residual = inputs((2, 5, 6, 7), torch.channels_last)

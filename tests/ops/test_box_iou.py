@@ -173,15 +173,6 @@ def test_gradcheck(name, device):
     assert torch.autograd.gradcheck(getattr(ops, name), inputs)
 
 
-def test_gradient_of_the_gradient_is_refused(device):
-    boxes = proper_boxes(5).to(device).requires_grad_()
-    (grad,) = torch.autograd.grad(
-        ops.box_iou(boxes, proper_boxes(4, seed=1).to(device)).sum(), boxes, create_graph=True
-    )
-    with pytest.raises(RuntimeError, match=r"^box_iou: the gradient cannot be differentiated again$"):
-        grad.sum().backward()
-
-
 @pytest.mark.parametrize("kind", range(4))
 @pytest.mark.parametrize("n", [0, 5, 17])
 def test_opcheck(kind, n, device):

@@ -155,12 +155,15 @@ def test_gradcheck_and_opcheck(kernel, stride, padding, dilation, groups, layout
         assert [g.numel() > 0 for g in found] == needed
 
 
-def test_second_derivative_is_refused():
-    (x, weight, bias), sizes = tensors(CASES["3x3"])
-    x.requires_grad_()
-    (grad,) = torch.autograd.grad(ops.conv2d(x, weight, bias, **sizes).sin().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError):
-        torch.autograd.grad(grad.sum(), x)
+@pytest.mark.parametrize("layout", FORMATS)
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("dilation", [1, (2, 1)])
+@pytest.mark.parametrize("padding", [0, (1, 2)])
+@pytest.mark.parametrize("stride", [1, (1, 2), 3])
+def test_gradcheck_of_every_geometry(stride, padding, dilation, groups, layout):
+    case = (1, 4, 4, 5), (4, 4 // groups, 2, 3), stride, padding, dilation, groups
+    inputs, sizes = tensors(case, torch.float64, layout)
+    assert torch.autograd.gradcheck(lambda *t: ops.conv2d(*t, **sizes), [t.requires_grad_() for t in inputs])
 
 
 @pytest.mark.native

@@ -92,8 +92,8 @@ def _from_module(graph: fx.Graph, node: fx.Node, module: nn.Module) -> fx.Node |
         return graph.call_function(runtime.conv2d, (input, attribute("weight"), attribute("bias")), sizes)
     fixed = isinstance(module, leaves()) and hasattr(module, "running_var")
     if fixed or (
-        isinstance(module, nn.BatchNorm2d)
-        and _unchanged(module, nn.BatchNorm2d, ours.BatchNorm2d)
+        isinstance(module, (nn.BatchNorm2d, nn.SyncBatchNorm))
+        and _unchanged(module, nn.BatchNorm2d, nn.SyncBatchNorm, ours.BatchNorm2d, ours.SyncBatchNorm)
         and not module.training
         and module.running_mean is not None
     ):

@@ -92,8 +92,10 @@ class Case:
         return self.bar.get(threads) if isinstance(self.bar, Mapping) else self.bar
 
 
-def reference(module: str, build: Callable[[ModuleType], Callable[[], Any]]) -> Callable[[], Any] | str:
+def reference(module: str, build: Callable[[ModuleType], Callable[[], Any] | str]) -> Callable[[], Any] | str:
     """Build a reference from a module that may be absent; then the reason is returned instead.
+
+    ``build`` may return a reason too, where the module cannot do it.
 
     >>> reference("no_such_module", lambda module: module.function)
     'no_such_module is not installed'

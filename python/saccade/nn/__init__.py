@@ -4,5 +4,15 @@ from saccade.nn.batch_norm import BatchNorm2d
 from saccade.nn.conv import Conv2d
 from saccade.nn.conv_bn_act import ConvBNAct
 from saccade.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, MinPool2d
+from saccade.nn.sync_batch_norm import SyncBatchNorm
 
-__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm2d", "Conv2d", "ConvBNAct", "MaxPool2d", "MinPool2d"]
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "ConvBNAct",
+    "MaxPool2d",
+    "MinPool2d",
+    "SyncBatchNorm",
+]

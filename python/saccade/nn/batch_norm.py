@@ -32,23 +32,44 @@ class BatchNorm2d(nn.BatchNorm2d):
         tensor([[[[2.0000]]]])
         """
         self._check_input_dim(input)
-        share = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # the average over all batches so far
-                share = 1.0 / float(self.num_batches_tracked)
-        by_batch = self.training or self.running_mean is None
-        # In training without tracking, statistics that exist nonetheless stay as they are.
-        tracked = not self.training or self.track_running_stats
-        return ops.batch_norm(
-            input,
-            self.running_mean if tracked else None,
-            self.running_var if tracked else None,
-            self.weight,
-            self.bias,
-            by_batch,
-            share,
-            self.eps,
-            residual=residual,
-            activation=activation,
-        )
+        return normalize_alone(self, input, next_share(self), residual, activation)
+
+
+def next_share(module: nn.modules.batchnorm._BatchNorm) -> float:
+    """Count a batch, where batches are counted; return its share in the running statistics."""
+    share = 0.0 if module.momentum is None else module.momentum
+    if module.training and module.track_running_stats and module.num_batches_tracked is not None:
+        module.num_batches_tracked.add_(1)
+        if module.momentum is None:  # the average over all batches so far
+            share = 1.0 / float(module.num_batches_tracked)
+    return share
+
+
+def tracked_statistics(module: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor | None, Tensor | None]:
+    """The running statistics to use or to update.
+
+    In training without tracking, statistics that exist nonetheless stay as they are.
+    """
+    tracked = not module.training or module.track_running_stats
+    return (module.running_mean, module.running_var) if tracked else (None, None)
+
+
+def normalize_alone(
+    module: nn.modules.batchnorm._BatchNorm,
+    input: Tensor,
+    share: float,
+    residual: Tensor | None,
+    activation: Activation,
+) -> Tensor:
+    """Normalise with what this process has: the batch, or the running statistics."""
+    return ops.batch_norm(
+        input,
+        *tracked_statistics(module),
+        module.weight,
+        module.bias,
+        module.training or module.running_mean is None,
+        share,
+        module.eps,
+        residual=residual,
+        activation=activation,
+    )

@@ -58,6 +58,15 @@ def call(operator: Callable[..., Any], *args: Any) -> Any:
         raise
 
 
+def refuse_second_derivative(op: str) -> None:
+    """Have the gradient of an operation raise where it is differentiated: torch would warn and take zeros."""
+
+    def refuse(ctx: Any, *grads: Any) -> None:
+        raise RuntimeError(f"{op}: differentiable once, not twice")
+
+    torch.library.register_autograd(f"saccade::_{op}_backward", refuse)
+
+
 def require_tensor(op: str, **arguments: Any) -> None:
     """Raise TypeError unless every argument is a torch tensor."""
     for name, value in arguments.items():

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saccade.ops._library import call, require_tensor
+from saccade.ops._library import call, refuse_second_derivative, require_tensor
 from saccade.ops._pool import Size, images, output_shape, pair, stride_pair
 from saccade.ops._roi import is_channels_last, memory_format
 
@@ -143,3 +143,5 @@ def _adaptive_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 torch.library.register_autograd("saccade::avg_pool2d", _sliding_backward, setup_context=_save)
 torch.library.register_autograd("saccade::adaptive_avg_pool2d", _adaptive_backward, setup_context=_save)
+refuse_second_derivative("avg_pool2d")
+refuse_second_derivative("adaptive_avg_pool2d")

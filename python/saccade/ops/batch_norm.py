@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saccade.ops._activation import ACTIVATIONS, Activation, require_activation
-from saccade.ops._library import call, require_tensor
+from saccade.ops._library import call, refuse_second_derivative, require_tensor
 from saccade.ops._roi import memory_format
 
 __all__ = ["batch_norm"]
@@ -68,22 +68,24 @@ def batch_norm(
     if training and running_mean is not None and running_var is not None and input.numel() != 0:
         count = input.numel() // input.shape[1]
         with torch.no_grad():
-            _update(running_mean, mean, momentum)
-            _update(running_var, var * (count / (count - 1)), momentum)
+            update_running(running_mean, mean, momentum)
+            update_running(running_var, var * (count / (count - 1)), momentum)
     result: Tensor = output
     return result
 
 
-def _update(running: Tensor, batch: Tensor, momentum: float) -> None:
+def update_running(running: Tensor, batch: Tensor, momentum: float | Tensor) -> None:
+    """Move running statistics towards the batch's, which may be more precise."""
     running.copy_((1 - momentum) * running.to(batch.dtype) + momentum * batch)
 
 
-def _accumulator(tensor: Tensor) -> torch.dtype:
+def accumulator(tensor: Tensor) -> torch.dtype:
+    """The dtype in which statistics are kept."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 def _by_channel(input: Tensor) -> Tensor:
-    return input.new_empty((input.shape[1] if input.dim() > 1 else 0,), dtype=_accumulator(input))
+    return input.new_empty((input.shape[1] if input.dim() > 1 else 0,), dtype=accumulator(input))
 
 
 @torch.library.register_fake("saccade::batch_norm")
@@ -139,3 +141,4 @@ def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, .
 
 
 torch.library.register_autograd("saccade::batch_norm", _backward, setup_context=_save)
+refuse_second_derivative("batch_norm")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saccade.ops._library import call, require_tensor
+from saccade.ops._library import call, refuse_second_derivative, require_tensor
 from saccade.ops.boxes import ROTATED_FORMATS, box_convert
 
 __all__ = ["box_iou", "complete_box_iou", "distance_box_iou", "generalized_box_iou"]
@@ -161,9 +161,5 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Non
     return grad1, grad2, None, None, None
 
 
-def _double_backward(ctx: Any, grad: Tensor) -> None:
-    raise RuntimeError("box_iou: the gradient cannot be differentiated again")
-
-
 torch.library.register_autograd("saccade::box_iou", _backward, setup_context=_setup_context)
-torch.library.register_autograd("saccade::_box_iou_backward", _double_backward)
+refuse_second_derivative("box_iou")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from saccade.ops._activation import ACTIVATIONS, Activation, activate, require_activation
 from saccade.ops._conv import ALGORITHMS, Algorithm, choose, output_shape, set_conv_precision, sides
-from saccade.ops._library import call, require_tensor
+from saccade.ops._library import call, refuse_second_derivative, require_tensor
 from saccade.ops._packed import packed_weight
 from saccade.ops._pool import Size, images, pair
 from saccade.ops._roi import is_channels_last, memory_format
@@ -233,10 +233,4 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 torch.library.register_autograd("saccade::conv2d", _backward, setup_context=_save)
 
-
-def _refuse(ctx: Any, *grads: Tensor | None) -> None:
-    raise RuntimeError("conv2d: differentiable once, not twice")
-
-
-# Without this torch warns and takes zeros for the second derivative.
-torch.library.register_autograd("saccade::_conv2d_backward", _refuse)
+refuse_second_derivative("conv2d")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saccade.ops._library import call, require_tensor
+from saccade.ops._library import call, refuse_second_derivative, require_tensor
 from saccade.ops._pool import Size, images, output_shape, pair, stride_pair
 from saccade.ops._roi import is_channels_last, memory_format
 
@@ -154,3 +154,4 @@ def _backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ..
 
 torch.library.register_autograd("saccade::max_pool2d", _backward, setup_context=_save)
 torch.library.register_autograd("saccade::min_pool2d", _backward, setup_context=_save)
+refuse_second_derivative("max_pool2d")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.ops._library import call, require_tensor
+from saccade.ops._library import call, refuse_second_derivative, require_tensor
 from saccade.ops._roi import Boxes, OutputSize, check_fake, is_channels_last, memory_format, rois_of, size_pair
 
 __all__ = ["MultiScaleRoIAlign", "multiscale_roi_align"]
@@ -177,3 +177,4 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 
 torch.library.register_autograd("saccade::multiscale_roi_align", _backward, setup_context=_save)
+refuse_second_derivative("multiscale_roi_align")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.ops._library import call, require_tensor
+from saccade.ops._library import call, refuse_second_derivative, require_tensor
 from saccade.ops._roi import Boxes, OutputSize, check_fake, is_channels_last, memory_format, rois_of, size_pair
 
 __all__ = ["RoIPool", "roi_pool"]
@@ -105,3 +105,4 @@ def _backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ..
 
 
 torch.library.register_autograd("saccade::roi_pool", _backward, setup_context=_save)
+refuse_second_derivative("roi_pool")
