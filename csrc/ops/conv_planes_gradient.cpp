@@ -40,25 +40,29 @@ class PlanesGradient {
   void run() const {
     const std::int64_t channel_blocks = blocks(depth_.channels, channels_), out_blocks = blocks(problem_.outs(), outs_);
     const std::int64_t work = outs_ * channels_ * depth_.taps * problem_.images * grid_.results();
-    parallel_for(
-        problem_.groups * channel_blocks * out_blocks, conv_grain(work), [&](std::int64_t begin, std::int64_t end) {
-          // What lies between planes is read, beside zero gradients.
-          const Scratch<A> cells(images_ * image_cells()), grads(images_ * outs_ * length_);
-          const Scratch<A> sums(outs_ * channels_ * depth_.taps);
-          std::memset(cells.data(), 0, cells.size() * sizeof(A));
-          for (std::int64_t unit = begin; unit < end; ++unit) {
-            const std::int64_t group = unit / out_blocks / channel_blocks;
-            const std::int64_t c = unit / out_blocks % channel_blocks * channels_;
-            const std::int64_t n = unit % out_blocks * outs_;
-            block({group, c, std::min(channels_, depth_.channels - c), n, std::min(outs_, problem_.outs() - n)},
-                  cells.data(), grads.data(), sums.data());
-          }
-        });
+    parallel_for(problem_.groups * channel_blocks * out_blocks, conv_grain(work),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   // What lies between planes is read, beside zero gradients.
+                   const Scratch<A> cells(images_ * image_cells()), grads(images_ * outs_ * length_);
+                   const Scratch<A> sums(outs_ * channels_ * depth_.taps);
+                   std::memset(cells.data(), 0, cells.size() * sizeof(A));
+                   const bool once = rows_ == grid_.rows && images_ == problem_.images;  // one strip is all
+                   std::int64_t copied = -1;
+                   for (std::int64_t unit = begin; unit < end; ++unit) {
+                     const std::int64_t c = unit % channel_blocks * channels_, out = unit / channel_blocks;
+                     const std::int64_t group = out / out_blocks, n = out % out_blocks * outs_;
+                     block({group, c, std::min(channels_, depth_.channels - c), n, std::min(outs_, problem_.outs() - n),
+                            once && out == copied},
+                           cells.data(), grads.data(), sums.data());
+                     copied = out;
+                   }
+                 });
   }
 
  private:
   struct Block {
     std::int64_t group, first_channel, channels, first_out, outs;
+    bool has_grads;  // whether they are still there from the block before
     std::int64_t pairs(std::int64_t taps) const { return channels * taps; }
   };
 
@@ -96,6 +100,7 @@ class PlanesGradient {
     for (std::int64_t c = 0; c < b.channels; ++c)
       layout_.copy(kernels_, planes + c * grid_.source_h * grid_.source_w, first, rows,
                    cells + c * layout_.plane(rows));
+    if (b.has_grads) return;
     const std::int64_t channel = image * problem_.out_channels + b.group * problem_.outs() + b.first_out;
     const std::int64_t used = rows * layout_.pitch();
     for (std::int64_t n = 0; n < b.outs; ++n) {
