@@ -70,6 +70,17 @@ __attribute__((noinline)) Vec<A> activate_register(Activation activation, Vec<A>
   return value;
 }
 
+template <class T>
+SACCADE_HD void write_register(const ConvPlanesChannel<T>& c, std::int64_t i, Vec<Accumulator<T>> sum) {
+  using A = Accumulator<T>;
+  const std::int64_t place = c.places[i], lanes = c.lengths[i];
+  Vec<A> value = fma(sum, splat<Vec<A>>(c.scale), splat<Vec<A>>(c.shift));
+  if (c.residual) value += load_lanes<A, false>(c.residual + place, lanes);
+  if (c.activation == Activation::kRelu) value = activate<Activation::kRelu, RegisterArithmetic>(value);
+  if (c.activation > Activation::kRelu) value = activate_register<A>(c.activation, value);
+  store_lanes<A, false>(c.out + place, value, lanes);
+}
+
 template <class T, int Registers>
 SACCADE_HD void channel_at(const ConvPlanesChannel<T>& c, std::int64_t first) {
   using A = Accumulator<T>;
@@ -87,20 +98,46 @@ SACCADE_HD void channel_at(const ConvPlanesChannel<T>& c, std::int64_t first) {
       for (int v = 0; v < Registers; ++v) sum[v] = fma(load<V>(from + columns[v]), w, sum[v]);
     }
   }
-  const V scale = splat<V>(c.scale), shift = splat<V>(c.shift);
 #pragma GCC unroll 4
-  for (int v = 0; v < Registers; ++v) {
-    const std::int64_t place = c.places[first + v], lanes = c.lengths[first + v];
-    V value = fma(sum[v], scale, shift);
-    if (c.residual) value += load_lanes<A, false>(c.residual + place, lanes);
-    if (c.activation == Activation::kRelu) value = activate<Activation::kRelu, RegisterArithmetic>(value);
-    if (c.activation > Activation::kRelu) value = activate_register<A>(c.activation, value);
-    store_lanes<A, false>(c.out + place, value, lanes);
+  for (int v = 0; v < Registers; ++v) write_register(c, first + v, sum[v]);
+}
+
+// Registers first, first + per_row, ... of as many rows: a row of cells is loaded once for the three that it serves.
+template <class T, int Rows>
+SACCADE_HD void square_at(const ConvPlanesChannel<T>& c, const Vec<Accumulator<T>>* weight, std::int64_t first) {
+  using V = Vec<Accumulator<T>>;
+  const Accumulator<T>* from = c.cells + c.offsets[0] + c.columns[first];
+  V sum[Rows];
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; ++r) sum[r] = V{};
+#pragma GCC unroll 8
+  for (int y = 0; y < Rows + 2; ++y) {
+#pragma GCC unroll 3
+    for (int x = 0; x < 3; ++x) {
+      const V cells = load<V>(from + y * c.square + x);
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; ++r)
+        if (y - r >= 0 && y - r < 3) sum[r] = fma(cells, weight[(y - r) * 3 + x], sum[r]);
+    }
   }
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; ++r) write_register(c, first + r * c.per_row, sum[r]);
+}
+
+template <class T>
+void square(const ConvPlanesChannel<T>& c) {
+  Vec<Accumulator<T>> weight[9];
+#pragma GCC unroll 9
+  for (int t = 0; t < 9; ++t) weight[t] = splat<Vec<Accumulator<T>>>(c.weights[t]);
+  std::int64_t i = 0;
+  for (; i + 4 * c.per_row <= c.registers; i += 4 * c.per_row)
+    for (std::int64_t k = 0; k < c.per_row; ++k) square_at<T, 4>(c, weight, i + k);
+  for (; i < c.registers; ++i) square_at<T, 1>(c, weight, i);
 }
 
 template <class T>
 void channel(const ConvPlanesChannel<T>& c) {
+  if (c.square != 0) return square(c);
   std::int64_t i = 0;
   for (; i + 4 <= c.registers; i += 4) channel_at<T, 4>(c, i);
   for (; i < c.registers; ++i) channel_at<T, 1>(c, i);

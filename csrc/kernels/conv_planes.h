@@ -27,7 +27,7 @@ struct ConvPlanesTile {
 };
 
 // One output channel, finished: activation(sums * scale + shift + residual), where columns[i] are the registers of all
-// results and the first length[i] lanes of each go to out + place[i].
+// results, row by row, and the first lengths[i] lanes of each go to out + places[i].
 template <class T>
 struct ConvPlanesChannel {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
@@ -36,7 +36,8 @@ struct ConvPlanesChannel {
   const A* cells;
   std::int64_t plane;
   const std::int64_t *offsets, *columns, *places, *lengths;
-  std::int64_t registers;
+  std::int64_t registers, per_row;
+  std::int64_t square;  // of one channel with 3 x 3 neighbouring taps: how far rows are apart; 0: of any other
   A scale, shift;
   const T* residual;  // laid out as out, or null
   T* out;

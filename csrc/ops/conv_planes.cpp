@@ -101,6 +101,15 @@ class Planes {
     return strip.rows == strip_ ? offsets_.data() : last_offsets_.data();
   }
 
+  // The pitch, where the taps of a single channel are 3 x 3 neighbours in order; otherwise 0.
+  std::int64_t square(const Strip& strip) const {
+    if (depth_.channels != 1 || depth_.taps != 9) return 0;
+    const std::int64_t* at = offsets(strip);
+    for (std::int64_t t = 0; t < 9; ++t)
+      if (at[t] != at[0] + t / 3 * layout_.pitch() + t % 3) return 0;
+    return layout_.pitch();
+  }
+
   void channels(const Strip& strip, RowPart part, const A* cells) const {
     for (std::int64_t n = part.first; n < part.last; ++n) {
       const std::int64_t channel = strip.group * problem_.outs() + n;
@@ -108,9 +117,9 @@ class Planes {
           (strip.image * problem_.out_channels + channel) * grid_.results() + strip.first * grid_.columns;
       kernels_.channel({packed_ + channel * depth_.whole(), depth_.channels, depth_.taps, cells,
                         layout_.plane(strip.rows), offsets(strip), registers_.starts(), places_.data(), lengths_.data(),
-                        registers_.count(strip.rows), static_cast<const A*>(affine_.scale)[channel],
-                        static_cast<const A*>(affine_.shift)[channel], residual_ ? residual_ + first : nullptr,
-                        out_ + first, affine_.activation});
+                        registers_.count(strip.rows), registers_.per_row(), square(strip),
+                        static_cast<const A*>(affine_.scale)[channel], static_cast<const A*>(affine_.shift)[channel],
+                        residual_ ? residual_ + first : nullptr, out_ + first, affine_.activation});
     }
   }
 

@@ -13,8 +13,8 @@
 namespace saccade {
 namespace {
 
-constexpr std::int64_t kChannels = 8, kOuts = 48;  // of a block
-constexpr std::int64_t kStrip = 1024;              // results of a strip, about: a block's operands fit into L2
+constexpr std::int64_t kPairs = 48, kOuts = 48;  // of a block, about
+constexpr std::int64_t kStrip = 1024;            // results of a strip, about: a block's operands fit into L2
 
 template <class T>
 class PlanesGradient {
@@ -30,7 +30,7 @@ class PlanesGradient {
         rows_(at_least_one(std::min(grid_.rows, kStrip / at_least_one(layout_.pitch())))),
         images_(at_least_one(std::min(problem.images, kStrip / at_least_one(rows_ * layout_.pitch())))),
         length_((rows_ * layout_.pitch() + kernels_.lanes - 1) / kernels_.lanes * kernels_.lanes),
-        channels_(std::min(kChannels, depth_.channels)),
+        channels_(std::min(at_least_one(kPairs / at_least_one(depth_.taps)), depth_.channels)),
         outs_(std::min(kOuts, problem.outs())),
         source_(source),
         results_(results),

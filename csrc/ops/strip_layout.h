@@ -104,6 +104,7 @@ class StripRegisters {
   }
 
   std::int64_t count(std::int64_t rows) const { return through_ ? through_rows(rows) : rows * per_row_; }
+  std::int64_t per_row() const { return per_row_; }
   const std::int64_t* starts() const { return starts_.data(); }
 
   // Calls body(row, column, lane, length) for every run of results in registers [first, first + count).

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.ops._conv import output_shape
-from saccade.ops._library import call, require_tensor
+from saccade.ops._library import call, refuse_second_derivative, require_tensor
 from saccade.ops._packed import packed_weight
 from saccade.ops._pool import Size, pair
 from saccade.ops._roi import memory_format
@@ -199,9 +199,4 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 torch.library.register_autograd("saccade::deform_conv2d", _backward, setup_context=_save)
 
 
-def _refuse(ctx: Any, *grads: Tensor | None) -> None:
-    raise RuntimeError("deform_conv2d: differentiable once, not twice")
-
-
-# Without this torch warns and takes zeros for the second derivative.
-torch.library.register_autograd("saccade::_deform_conv2d_backward", _refuse)
+refuse_second_derivative("deform_conv2d")
