@@ -17,11 +17,11 @@ __attribute__((noinline)) Vec<A> activate_register(Activation activation, Vec<A>
   return value;
 }
 
-template <class T, class A = Accumulator<T>>
-SACCADE_HD Vec<A> finished(const SpreadRow<T>& row, Vec<A> sum, Vec<A> scale, Vec<A> shift) {
+template <class A>
+SACCADE_HD Vec<A> finished(Activation activation, Vec<A> sum, Vec<A> scale, Vec<A> shift) {
   sum = fma(sum, scale, shift);
-  if (row.activation == Activation::kRelu) return activate<Activation::kRelu, RegisterArithmetic>(sum);
-  return row.activation == Activation::kNone ? sum : activate_register<A>(row.activation, sum);
+  if (activation == Activation::kNone) return sum;
+  return activate_register<A>(activation, sum);
 }
 
 // Taps: as many, their weights in registers; 0: any number.
@@ -43,6 +43,7 @@ void row_of(const SpreadRow<T>& row) {
   using A = Accumulator<T>;
   using V = Vec<A>;
   constexpr int kN = kLanes<A>;
+  const Activation activation = row.activation;
   std::int64_t m = row.phase;
   for (std::int64_t first = 0; first < row.period && first < row.count; first += kN) {
     V weights[Taps > 0 ? Taps : 1];
@@ -51,7 +52,7 @@ void row_of(const SpreadRow<T>& row) {
     const V scale = load<V>(row.scale + m), shift = load<V>(row.shift + m);
     std::int64_t e = first;
     for (; e + kN <= row.count; e += row.period) {
-      const V value = finished<T>(row, sum_at<T, Taps>(row, weights, e, m), scale, shift);
+      const V value = finished<A>(activation, sum_at<T, Taps>(row, weights, e, m), scale, shift);
       if constexpr (PastCaches) {
         stream(row.out + e, value);
       } else {
@@ -59,7 +60,7 @@ void row_of(const SpreadRow<T>& row) {
       }
     }
     if (e < row.count)
-      store_lanes<A, false>(row.out + e, finished<T>(row, sum_at<T, Taps>(row, weights, e, m), scale, shift),
+      store_lanes<A, false>(row.out + e, finished<A>(activation, sum_at<T, Taps>(row, weights, e, m), scale, shift),
                             row.count - e);
     m += kN;
     if (m >= row.period) m -= row.period;

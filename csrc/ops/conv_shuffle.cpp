@@ -85,10 +85,12 @@ class Shuffle {
       scale_[n] = static_cast<const A*>(affine.scale)[group * order_.outs + k];
       shift_[n] = static_cast<const A*>(affine.shift)[group * order_.outs + k];
     }
-    // As many rows of blocks as keep their cells in L2 beside a panel, and at least enough for a few tiles.
-    constexpr std::int64_t kCells = 256 << 10, kFewest = 8 * kConvRows;
+    // As many rows of blocks as keep their cells in L2 beside a panel, and their tiles in L1, but enough for some
+    // tiles.
+    constexpr std::int64_t kCells = 256 << 10, kFewest = 8 * kConvRows, kMost = 64 * kConvRows;
     const std::int64_t fit = kCells / static_cast<std::int64_t>(line_ * sizeof(A) + 1) - (order_.y.taps - 1);
-    const std::int64_t rows = std::max(fit, (kFewest + order_.x.count() - 1) / order_.x.count());
+    const std::int64_t rows =
+        std::max(std::min(fit, kMost / order_.x.count()), (kFewest + order_.x.count() - 1) / order_.x.count());
     pieces_ = (order_.y.count() + rows - 1) / rows;
     rows_ = (order_.y.count() + pieces_ - 1) / pieces_;
   }
@@ -107,33 +109,38 @@ class Shuffle {
         const std::int64_t b0 = order_.y.first + order_.y.count() * piece / pieces_;
         const std::int64_t b1 = order_.y.first + order_.y.count() * (piece + 1) / pieces_;
         copy_cells(image, group, b0, b1, buffers.cells.data());
-        for (std::int64_t i = products * part / parts; i < products * (part + 1) / parts; ++i)
-          multiply(image, group, b0, b1, i / order_.panels.count(), i % order_.panels.count(), buffers);
+        std::int64_t first = 0, last = 0;  // the blocks whose tiles are there
+        buffers.tiles.clear();
+        for (std::int64_t i = products * part / parts; i < products * (part + 1) / parts; ++i) {
+          const std::int64_t f = i / order_.panels.count();
+          const std::int64_t begin = b0 + (order_.y.has(b0, f) ? 0 : 1), end = b1 - (order_.y.has(b1 - 1, f) ? 0 : 1);
+          if (begin != first || end != last)
+            find_tiles(image, group, begin, end, buffers.cells.data() + (begin - b0) * line_, buffers.tiles);
+          first = begin, last = end;
+          multiply(group, f, i % order_.panels.count(), buffers);
+        }
       }
     });
   }
 
  private:
+  bool single() const { return order_.depth <= ConvDepth::kBlock; }
+
+  // A tile of neighbouring blocks: where result 0 of row 0 of each one goes, which columns exist, and its cells.
+  struct Tile {
+    std::int64_t count, places[kConvRows], begin[kConvRows], end[kConvRows];
+    const A* cells[kConvRows];
+    bool whole;  // whether all columns exist
+  };
   struct Buffers {
     explicit Buffers(const Shuffle& of)
         : cells((of.rows_ + of.order_.y.taps - 1) * of.line_),
-          sums(of.order_.depth > ConvDepth::kBlock ? of.rows_ * of.order_.x.count() * of.order_.panels.most
-                                                   : kConvRows * of.order_.panels.most),
+          sums((of.single() ? kConvRows : of.rows_ * of.order_.x.count()) * of.order_.panels.most),
           values(kConvRows * of.order_.panels.most),
           rows(kConvRows * of.order_.y.taps) {}
     Scratch<A> cells, sums, values;
     Scratch<const A*> rows;
-  };
-  // Row `row` of `blocks` blocks of one image and group, from block (first, first of a line) on, and one panel of it.
-  struct Strip {
-    std::int64_t image, group, first, row, panel, blocks;
-    const A* cells;  // that block `first` of the line begins with
-  };
-  // The tile of blocks that is worked on.
-  struct Tile {
-    std::int64_t count, places[kConvRows], begin[kConvRows], end[kConvRows];
-    const A* cells[kConvRows];
-    bool whole;  // whether all results of its blocks exist
+    std::vector<Tile> tiles;
   };
 
   // The rows of the source that blocks [b0, b1) read, channels innermost, zeros around it.
@@ -161,76 +168,81 @@ class Shuffle {
     }
   }
 
-  // Row f of blocks [b0, b1): one panel of its columns.
-  void multiply(std::int64_t image, std::int64_t group, std::int64_t b0, std::int64_t b1, std::int64_t f,
-                std::int64_t panel, Buffers& buffers) const {
-    const A* cells = buffers.cells.data();
-    while (b0 < b1 && !order_.y.has(b0, f)) ++b0, cells += line_;
-    while (b0 < b1 && !order_.y.has(b1 - 1, f)) --b1;
-    const Strip strip = {image, group, b0, f, panel, (b1 - b0) * order_.x.count(), cells};
-    if (order_.depth <= ConvDepth::kBlock) return multiply_block(strip, 0, order_.y.taps, 0, order_.run, 0, buffers);
+  // The tiles of blocks [b0, b1), whose first cells begin at `cells`.
+  void find_tiles(std::int64_t image, std::int64_t group, std::int64_t b0, std::int64_t b1, const A* cells,
+                  std::vector<Tile>& tiles) const {
+    const std::int64_t height = shape_.y.in, width = shape_.x.in, channel = group * order_.outs;
+    tiles.clear();
+    std::int64_t b = b0, q = order_.x.first;
+    for_each_tile(0, (b1 - b0) * order_.x.count(), [&](std::int64_t, std::int64_t count) {
+      Tile tile;
+      tile.count = count, tile.whole = true;
+      for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t y = order_.y.start(b), x = order_.x.start(q);
+        tile.cells[i] = cells + (b - b0) * line_ + (q - order_.x.first) * order_.channels;
+        tile.places[i] = channels_last_ ? ((image * height + y) * width + x) * shape_.channels + channel
+                                        : ((image * shape_.channels + channel) * height + y) * width + x;
+        tile.begin[i] = order_.x.begin(q), tile.end[i] = order_.x.end(q);
+        tile.whole = tile.whole && tile.end[i] - tile.begin[i] == order_.x.stride;
+        if (++q == order_.x.last) q = order_.x.first, ++b;
+      }
+      tiles.push_back(tile);
+    });
+  }
+
+  // Row f of the blocks of the tiles: one panel of its columns.
+  void multiply(std::int64_t group, std::int64_t f, std::int64_t panel, Buffers& buffers) const {
+    if (single()) return multiply_block(group, f, panel, 0, order_.y.taps, 0, order_.run, 0, buffers);
     std::int64_t offset = 0;
     for (std::int64_t t = 0; t < order_.y.taps; ++t)
       for (std::int64_t k = 0; k < order_.run; k += ConvDepth::kBlock) {
         const std::int64_t length = std::min(ConvDepth::kBlock, order_.run - k);
-        multiply_block(strip, t, 1, k, length, offset, buffers);
+        multiply_block(group, f, panel, t, 1, k, length, offset, buffers);
         offset += length;
       }
   }
 
   // A block of the depth: of `taps` rows of cells from row t on, elements [k, k + length) of a run.
-  void multiply_block(const Strip& strip, std::int64_t t, std::int64_t taps, std::int64_t k, std::int64_t length,
-                      std::int64_t offset, Buffers& buffers) const {
-    const std::int64_t pitch = order_.panels.pitch(strip.panel);
-    const A* weights = packed_ + order_.packed(strip.group, strip.row, strip.panel) + offset * pitch;
-    const bool only = taps * length == order_.depth, last = offset + taps * length == order_.depth;
-    Tile tile;
-    std::int64_t b = strip.first, q = order_.x.first;
-    for_each_tile(0, strip.blocks, [&](std::int64_t r, std::int64_t count) {
-      find_blocks(strip, b, q, count, tile);
+  void multiply_block(std::int64_t group, std::int64_t f, std::int64_t panel, std::int64_t t, std::int64_t taps,
+                      std::int64_t k, std::int64_t length, std::int64_t offset, Buffers& buffers) const {
+    const std::int64_t pitch = order_.panels.pitch(panel);
+    const bool last = offset + taps * length == order_.depth;
+    ConvTile<A> product = {buffers.rows.data(),
+                           0,
+                           taps,
+                           length,
+                           1,
+                           packed_ + order_.packed(group, f, panel) + offset * pitch,
+                           pitch,
+                           offset > 0,
+                           buffers.sums.data()};
+    for (const Tile& tile : buffers.tiles) {
       for (std::int64_t i = 0; i < taps; ++i)
-        for (std::int64_t j = 0; j < count; ++j) buffers.rows[i * count + j] = tile.cells[j] + (t + i) * line_ + k;
-      ConvTile<A> product = {buffers.rows.data(),
-                             count,
-                             taps,
-                             length,
-                             1,
-                             weights,
-                             pitch,
-                             offset > 0,
-                             buffers.sums.data() + (only ? 0 : r * pitch)};
-      if (last) return finish(strip, tile, product, buffers);
-      kernels_.multiply(product);
-    });
-  }
-
-  // The next `count` blocks from block (b, q) on, which it moves on.
-  void find_blocks(const Strip& strip, std::int64_t& b, std::int64_t& q, std::int64_t count, Tile& tile) const {
-    const std::int64_t height = shape_.y.in, width = shape_.x.in;
-    tile.count = count, tile.whole = true;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t y = order_.y.start(b) + strip.row, x = order_.x.start(q);
-      tile.cells[i] = strip.cells + (b - strip.first) * line_ + (q - order_.x.first) * order_.channels;
-      tile.places[i] = channels_last_
-                           ? ((strip.image * height + y) * width + x) * shape_.channels + strip.group * order_.outs
-                           : ((strip.image * shape_.channels + strip.group * order_.outs) * height + y) * width + x;
-      tile.begin[i] = order_.x.begin(q), tile.end[i] = order_.x.end(q);
-      tile.whole = tile.whole && tile.end[i] - tile.begin[i] == order_.x.stride;
-      if (++q == order_.x.last) q = order_.x.first, ++b;
+        for (std::int64_t j = 0; j < tile.count; ++j)
+          buffers.rows[i * tile.count + j] = tile.cells[j] + (t + i) * line_ + k;
+      product.count = tile.count;
+      if (last) {
+        finish(group, f, panel, tile, product, buffers);
+      } else {
+        kernels_.multiply(product);
+      }
+      if (!single()) product.sums += tile.count * pitch;
     }
   }
 
   // The last block of the depth: the sums, and the results that they become.
-  void finish(const Strip& strip, const Tile& tile, ConvTile<A>& product, Buffers& buffers) const {
-    const std::int64_t first = order_.panels.first(strip.panel), columns = order_.panels.columns(strip.panel);
-    const std::int64_t channel = strip.group * order_.panels.total + first;
+  void finish(std::int64_t group, std::int64_t f, std::int64_t panel, const Tile& tile, ConvTile<A>& product,
+              Buffers& buffers) const {
+    const std::int64_t first = order_.panels.first(panel), columns = order_.panels.columns(panel);
+    const std::int64_t channel = group * order_.panels.total + first;
+    T* const target = out_ + f * shape_.x.in * (channels_last_ ? shape_.channels : 1);
     // In channels_last all columns are neighbours in memory, where groups do not part them.
     const bool direct = std::is_same_v<T, A> && channels_last_ && shape_.groups == 1 && tile.whole;
     A* out[kConvRows];
     for (std::int64_t i = 0; i < tile.count; ++i) {
       out[i] = buffers.values.data() + i * product.pitch;
       if constexpr (std::is_same_v<T, A>)
-        if (direct) out[i] = out_ + tile.places[i] + first;
+        if (direct) out[i] = target + tile.places[i] + first;
     }
     const ConvFinish<A> results = {
         product.sums, product.pitch, tile.count, columns,           scale_.data() + channel, shift_.data() + channel,
@@ -238,6 +250,7 @@ class Shuffle {
     if (affine_.activation == Activation::kNone || affine_.activation == Activation::kRelu) {
       product.finish = &results;
       kernels_.multiply(product);
+      product.finish = nullptr;
     } else {
       kernels_.multiply(product);
       kernels_.finish_rows(results);
@@ -246,7 +259,7 @@ class Shuffle {
     conv_shuffle_kernels().get<T>().place({buffers.values.data(), product.pitch, tile.count, first, columns,
                                            channels_last_ ? order_.outs : order_.x.stride,
                                            channels_last_ ? shape_.channels : shape_.y.in * shape_.x.in,
-                                           !channels_last_, tile.places, tile.begin, tile.end, out_});
+                                           !channels_last_, tile.places, tile.begin, tile.end, target});
   }
 
   const ConvShape& shape_;

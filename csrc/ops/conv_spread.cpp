@@ -69,6 +69,9 @@ class Spread {
       low = std::min(low, phase.offsets.front()), high = std::max(high, phase.offsets.back());
     }
     kept_ = std::min(high - low + 1, shape.y.out);
+    const std::int64_t outs = shape.group_channels();
+    if (channels_last && (order_.depth > 1 || outs > 1))
+      for (std::int64_t k = 0; k < order_.pixel; ++k) places_.push_back(k / outs * order_.depth);
     // Cells of two rows, say, stay in L1 while the result rows between them are summed.
     constexpr std::int64_t kCells = 20 << 10;
     const std::int64_t bytes = kept_ * order_.depth * block_ * static_cast<std::int64_t>(sizeof(A));
@@ -100,22 +103,26 @@ class Spread {
           scale(of.order_.line),
           shift(of.order_.line),
           taps(2 * of.shape_.y.kernel * of.order_.taps_x * of.order_.depth),
-          rows(of.kept_),
-          places(of.channels_last_ ? of.order_.pixel : 0) {}
+          rows(of.kept_) {
+      if (of.channels_last_)
+        for (std::int64_t m = 0; m < of.order_.line; ++m) of.set_affine(m, m % of.order_.pixel, *this);
+    }
     std::int64_t line;
     Scratch<A> cells, scale, shift;  // cells: [row of the source modulo kept_][channel of the group]
     Scratch<const A*> taps;
-    std::vector<std::int64_t> rows, places;  // rows: which row of the source is there, or -1
+    std::vector<std::int64_t> rows;  // which row of the source is there, or -1
   };
+
+  void set_affine(std::int64_t m, std::int64_t channel, Buffers& buffers) const {
+    buffers.scale[m] = static_cast<const A*>(affine_.scale)[channel];
+    buffers.shift[m] = static_cast<const A*>(affine_.shift)[channel];
+  }
 
   // Result rows [y0, y1) of blocks [first, last) of one plane.
   void piece(std::int64_t image, std::int64_t plane, std::int64_t first, std::int64_t last, std::int64_t y0,
              std::int64_t y1, Buffers& buffers) const {
-    for (std::int64_t m = 0; m < order_.line; ++m) {
-      const std::int64_t k = channels_last_ ? m % order_.pixel : plane;
-      buffers.scale[m] = static_cast<const A*>(affine_.scale)[k];
-      buffers.shift[m] = static_cast<const A*>(affine_.shift)[k];
-    }
+    if (!channels_last_)
+      for (std::int64_t m = 0; m < order_.line; ++m) set_affine(m, plane, buffers);
     std::fill(buffers.rows.begin(), buffers.rows.end(), -1);
     const std::int64_t begin = std::max(first * order_.stride, shape_.x.padding);
     const std::int64_t end = std::min(last * order_.stride, shape_.x.in + shape_.x.padding);
@@ -159,11 +166,9 @@ class Spread {
       }
       std::memset(to, 0, (begin - q0) * block_ * sizeof(A));
       if (channels_last_) {
-        const bool plain = order_.depth == 1 && outs == 1;
-        for (std::int64_t k = 0; k < order_.pixel; ++k) buffers.places[k] = k / outs * order_.depth + c;
-        kernels_.spread(input_ + ((image * shape_.y.out + row) * shape_.x.out + begin) * shape_.out_channels,
-                        shape_.out_channels, end - begin, order_.stride, order_.pixel,
-                        plain ? nullptr : buffers.places.data(), to + (begin - q0) * block_);
+        const T* pixels = input_ + ((image * shape_.y.out + row) * shape_.x.out + begin) * shape_.out_channels + c;
+        kernels_.spread(pixels, shape_.out_channels, end - begin, order_.stride, order_.pixel,
+                        places_.empty() ? nullptr : places_.data(), to + (begin - q0) * block_);
       } else {
         const std::int64_t channel = image * shape_.out_channels + plane / outs * order_.depth + c;
         kernels_.spread(input_ + (channel * shape_.y.out + row) * shape_.x.out + begin, 1, end - begin, order_.stride,
@@ -184,6 +189,7 @@ class Spread {
   const bool channels_last_, past_caches_;
   const std::int64_t block_;                     // elements of a plane's row that a source cell is spread over
   const std::int64_t first_block_, last_block_;  // of a row; block b holds columns b * stride - padding and on
+  std::vector<std::int64_t> places_;             // of channels_last, where a pixel has not one channel per result
   std::vector<Phase> phases_;                    // of the rows, by remainder
   std::int64_t kept_, blocks_;                   // rows of the source, blocks of a row that are worked on at a time
 };
