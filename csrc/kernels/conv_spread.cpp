@@ -25,45 +25,43 @@ SACCADE_HD Vec<A> finished(Activation activation, Vec<A> sum, Vec<A> scale, Vec<
 }
 
 // Taps: as many, their weights in registers; 0: any number.
-template <class T, int Taps, class A = Accumulator<T>>
-SACCADE_HD Vec<A> sum_at(const SpreadRow<T>& row, const Vec<A>* weights, std::int64_t e, std::int64_t m) {
-  Vec<A> sum{};
-  if constexpr (Taps > 0) {
-#pragma GCC unroll 4
-    for (int t = 0; t < Taps; ++t) sum = fma(load<Vec<A>>(row.cells[t] + e), weights[t], sum);
-  } else {
-    for (std::int64_t t = 0; t < row.taps; ++t)
-      sum = fma(load<Vec<A>>(row.cells[t] + e), load<Vec<A>>(row.weights[t] + m), sum);
-  }
-  return sum;
-}
-
 template <class T, int Taps, bool PastCaches>
 void row_of(const SpreadRow<T>& row) {
   using A = Accumulator<T>;
   using V = Vec<A>;
   constexpr int kN = kLanes<A>;
+  const std::int64_t period = row.period, count = row.count;
   const Activation activation = row.activation;
+  T* const out = row.out;
+  const A* cells[Taps > 0 ? Taps : 1];
+  for (int t = 0; t < Taps; ++t) cells[t] = row.cells[t];
   std::int64_t m = row.phase;
-  for (std::int64_t first = 0; first < row.period && first < row.count; first += kN) {
+  for (std::int64_t first = 0; first < period && first < count; first += kN) {
     V weights[Taps > 0 ? Taps : 1];
-    if constexpr (Taps > 0)
-      for (int t = 0; t < Taps; ++t) weights[t] = load<V>(row.weights[t] + m);
+    for (int t = 0; t < Taps; ++t) weights[t] = load<V>(row.weights[t] + m);
     const V scale = load<V>(row.scale + m), shift = load<V>(row.shift + m);
-    std::int64_t e = first;
-    for (; e + kN <= row.count; e += row.period) {
-      const V value = finished<A>(activation, sum_at<T, Taps>(row, weights, e, m), scale, shift);
-      if constexpr (PastCaches) {
-        stream(row.out + e, value);
+    const auto result = [&](std::int64_t e) __attribute__((always_inline)) {
+      V sum{};
+      if constexpr (Taps > 0) {
+#pragma GCC unroll 4
+        for (int t = 0; t < Taps; ++t) sum = fma(load<V>(cells[t] + e), weights[t], sum);
       } else {
-        store_lanes<A, true>(row.out + e, value, kN);
+        for (std::int64_t t = 0; t < row.taps; ++t)
+          sum = fma(load<V>(row.cells[t] + e), load<V>(row.weights[t] + m), sum);
+      }
+      return finished<A>(activation, sum, scale, shift);
+    };
+    std::int64_t e = first;
+    for (; e + kN <= count; e += period) {
+      if constexpr (PastCaches) {
+        stream(out + e, result(e));
+      } else {
+        store_lanes<A, true>(out + e, result(e), kN);
       }
     }
-    if (e < row.count)
-      store_lanes<A, false>(row.out + e, finished<A>(activation, sum_at<T, Taps>(row, weights, e, m), scale, shift),
-                            row.count - e);
+    if (e < count) store_lanes<A, false>(out + e, result(e), count - e);
     m += kN;
-    if (m >= row.period) m -= row.period;
+    if (m >= period) m -= period;
   }
 }
 
@@ -114,8 +112,9 @@ void spread(const T* pixels, std::int64_t pixel_step, std::int64_t count, std::i
   constexpr int kN = kLanes<A>;
   std::int64_t j = 0;
   if (length == 1 && pixel_step == 1 && times <= 2 && places == nullptr) {
-    for (; j + kN <= count; j += kN) {
-      const V cells = load_as<A, kN>(pixels + j);
+    for (; j < count; j += kN) {
+      const V cells =
+          count - j >= kN ? load_lanes<A, true>(pixels + j, kN) : load_lanes<A, false>(pixels + j, count - j);
       store(to + j * times, times == 1 ? cells : interleave<0>(cells, cells));
       if (times == 2) store(to + 2 * j + kN, interleave<1>(cells, cells));
     }

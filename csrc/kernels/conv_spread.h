@@ -32,7 +32,7 @@ struct ConvSpreadFunctions {
   void (*row)(const SpreadRow<T>& row);
   void (*fence)();  // after the last row that went around the caches, before another thread reads it
   // to[(j * times + r) * length + k] = pixels[j * pixel_step + places[k]] for j < count, r < times, k < length, and
-  // whatever follows in one more register. Without places place k is k.
+  // whatever follows in two more registers. Without places place k is k.
   void (*spread)(const T* pixels, std::int64_t pixel_step, std::int64_t count, std::int64_t times, std::int64_t length,
                  const std::int64_t* places, A* to);
   std::int64_t lanes;

@@ -69,6 +69,7 @@ class Spread {
       low = std::min(low, phase.offsets.front()), high = std::max(high, phase.offsets.back());
     }
     kept_ = std::min(high - low + 1, shape.y.out);
+    furthest_ = high;
     const std::int64_t outs = shape.group_channels();
     if (channels_last && (order_.depth > 1 || outs > 1))
       for (std::int64_t k = 0; k < order_.pixel; ++k) places_.push_back(k / outs * order_.depth);
@@ -98,7 +99,7 @@ class Spread {
  private:
   struct Buffers {
     explicit Buffers(const Spread& of)
-        : line((of.blocks_ + of.order_.taps_x - 1) * of.block_ + of.kernels_.lanes),
+        : line((of.blocks_ + of.order_.taps_x - 1) * of.block_ + 2 * of.kernels_.lanes),
           cells(of.kept_ * of.order_.depth * line),
           scale(of.order_.line),
           shift(of.order_.line),
@@ -128,11 +129,18 @@ class Spread {
     const std::int64_t end = std::min(last * order_.stride, shape_.x.in + shape_.x.padding);
     const std::int64_t from = (begin - first * order_.stride) * order_.pixel;
     const A **cells = buffers.taps.data(), **weights = cells + buffers.taps.size() / 2;
+    const std::int64_t phase_of_row = begin * order_.pixel % order_.period;
+    // Divisions, a dozen of which cost as much as a short row, stay out of the loop.
+    std::int64_t p = y0 / shape_.y.stride, remainder = y0 % shape_.y.stride;
     for (std::int64_t y = y0; y < y1; ++y) {
-      const Phase& phase = phases_[y % shape_.y.stride];
+      const Phase& phase = phases_[remainder];
+      // The row that comes into reach, before a result row that does without it, as a rule: loads of what was stored
+      // just now, across the borders of the stores, would wait.
+      if (remainder == 0 && p + furthest_ >= 0 && p + furthest_ < shape_.y.out)
+        spread_row(image, plane, p + furthest_, first, last, buffers);
       std::int64_t taps = 0;
       for (std::size_t i = 0; i < phase.taps.size(); ++i) {
-        const std::int64_t row = y / shape_.y.stride + phase.offsets[i];
+        const std::int64_t row = p + phase.offsets[i];
         if (row < 0 || row >= shape_.y.out) continue;
         const A* spread = spread_row(image, plane, row, first, last, buffers);
         const A* weight = packed_ + order_.row(plane, phase.taps[i]);
@@ -143,28 +151,30 @@ class Spread {
           }
       }
       const std::int64_t row = (image * order_.planes + plane) * shape_.y.in + y;
-      kernels_.row({cells, weights, taps, order_.period, begin * order_.pixel % order_.period,
-                    (end - begin) * order_.pixel, buffers.scale.data(), buffers.shift.data(),
+      kernels_.row({cells, weights, taps, order_.period, phase_of_row, (end - begin) * order_.pixel,
+                    buffers.scale.data(), buffers.shift.data(),
                     out_ + (row * shape_.x.in + begin - shape_.x.padding) * order_.pixel, past_caches_,
                     affine_.activation});
+      if (++remainder == shape_.y.stride) remainder = 0, ++p;
     }
   }
 
   // Row `row` of the source, spread over blocks [first - taps_x + 1, last) of results.
   const A* spread_row(std::int64_t image, std::int64_t plane, std::int64_t row, std::int64_t first, std::int64_t last,
                       Buffers& buffers) const {
-    A* const cells = buffers.cells.data() + row % kept_ * order_.depth * buffers.line;
-    if (buffers.rows[row % kept_] == row) return cells;
-    buffers.rows[row % kept_] = row;
+    const std::int64_t slot = row % kept_;
+    A* const cells = buffers.cells.data() + slot * order_.depth * buffers.line;
+    if (buffers.rows[slot] == row) return cells;
+    buffers.rows[slot] = row;
     const std::int64_t q0 = first - order_.taps_x + 1, begin = std::max<std::int64_t>(q0, 0);
     const std::int64_t end = std::min(last, shape_.x.out), outs = shape_.group_channels();
     for (std::int64_t c = 0; c < order_.depth; ++c) {
       A* const to = cells + c * buffers.line;
       if (begin >= end) {
-        std::memset(to, 0, ((last - q0) * block_ + kernels_.lanes) * sizeof(A));
+        std::memset(to, 0, (last - q0) * block_ * sizeof(A));
         continue;
       }
-      std::memset(to, 0, (begin - q0) * block_ * sizeof(A));
+      if (begin > q0) std::memset(to, 0, (begin - q0) * block_ * sizeof(A));
       if (channels_last_) {
         const T* pixels = input_ + ((image * shape_.y.out + row) * shape_.x.out + begin) * shape_.out_channels + c;
         kernels_.spread(pixels, shape_.out_channels, end - begin, order_.stride, order_.pixel,
@@ -174,7 +184,7 @@ class Spread {
         kernels_.spread(input_ + (channel * shape_.y.out + row) * shape_.x.out + begin, 1, end - begin, order_.stride,
                         1, nullptr, to + (begin - q0) * block_);
       }
-      std::memset(to + (end - q0) * block_, 0, ((last - end) * block_ + kernels_.lanes) * sizeof(A));
+      if (last > end) std::memset(to + (end - q0) * block_, 0, (last - end) * block_ * sizeof(A));
     }
     return cells;
   }
@@ -191,6 +201,7 @@ class Spread {
   const std::int64_t first_block_, last_block_;  // of a row; block b holds columns b * stride - padding and on
   std::vector<std::int64_t> places_;             // of channels_last, where a pixel has not one channel per result
   std::vector<Phase> phases_;                    // of the rows, by remainder
+  std::int64_t furthest_;                        // source row from the one of the same number, behind it
   std::int64_t kept_, blocks_;                   // rows of the source, blocks of a row that are worked on at a time
 };
 
