@@ -109,10 +109,12 @@ std::tuple<Tensor, Tensor, Tensor> conv_transpose2d_backward(const Tensor& grad,
     }
     if (needed.at(1)) {  // conv2d's, with image and result in each other's place
       grad_weight = empty({shape.out_channels, shape.group_channels(), shape.y.kernel, shape.x.kernel}, weight);
-      const Tensor partials = scratch<A>(conv2d_weight_chunks(shape, last).chunks * weight.numel(), input);
-      launch_conv2d_backward_weight(shape, last, view(inputs).template ptr<const T>(), grad_data,
-                                    view(partials).template ptr<A>(), view(grad_weight).template ptr<T>(),
-                                    device.stream());
+      if (weight.numel() > 0) {
+        const Tensor partials = scratch<A>(conv2d_weight_chunks(shape, last).chunks * weight.numel(), input);
+        launch_conv2d_backward_weight(shape, last, view(inputs).template ptr<const T>(), grad_data,
+                                      view(partials).template ptr<A>(), view(grad_weight).template ptr<T>(),
+                                      device.stream());
+      }
     }
     if (needed.at(2)) {
       const ConvShape seen = turned(shape);

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade import ops
+from saccade.ops.conv_transpose2d import conv_transpose2d_fused
 from saccade.reference import conv_transpose2d as reference
 from tests.util.convolutions import DTYPES, FORMATS, has_format_of
 from tests.util.opinfo import opinfo
@@ -71,6 +72,31 @@ def test_float32_bias_beside_halves(name, layout, dtype, device):
     precise = torch.linspace(1, 2, len(bias), device=device)
     ours = ops.conv_transpose2d(x, weight, precise, **sizes)
     assert_close(ours.cpu(), functional.conv_transpose2d(*in_double((x, weight, precise)), **sizes), "reduction")
+
+
+ACTIVATIONS = {
+    None: lambda x: x, "relu": functional.relu, "leaky_relu": functional.leaky_relu, "elu": functional.elu,
+    "sigmoid": torch.sigmoid,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", FORMATS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", ["k4 s2", "k4 s2, groups", "k16 s8, groups", "k3 s2", "stride beyond the kernel"])
+def test_fused(name, activation, layout, device):
+    for dtype in (torch.float32, torch.bfloat16):
+        (x, weight, bias), sizes = tensors(CASES[name], dtype, layout, device)
+        scale, shift = torch.linspace(-1, 2, len(bias), device=device), torch.linspace(1, 0, len(bias), device=device)
+        options = {"scale": scale.to(dtype), "shift": shift.to(dtype), "activation": activation}
+        ours = conv_transpose2d_fused(x, weight, bias, **sizes, **options)
+        columns = [t.double().cpu()[:, None, None] for t in (options["scale"], options["shift"])]
+        plain = functional.conv_transpose2d(*in_double((x, weight, bias)), **sizes)
+        expected = ACTIVATIONS[activation](plain * columns[0] + columns[1])
+        assert_close(ours.cpu(), expected, "reduction")
+        assert has_format_of(x, ours)
+        steps = conv_transpose2d_fused(x.requires_grad_(), weight, bias, **sizes, **options)
+        assert steps.requires_grad
+        assert_close(steps.detach().cpu(), expected, "reduction")
 
 
 def test_torch_samples(device):
@@ -262,6 +288,8 @@ def test_opcheck(name, layout, device):
     last = layout == torch.channels_last
     torch.library.opcheck(pack.default, (weight, list(x.shape), last, *geometry))
     packed = pack(weight, list(x.shape), last, *geometry)
+    fused = torch.ops.saccade._conv_transpose2d_fused
+    torch.library.opcheck(fused.default, (x, weight, bias, packed, *geometry, bias, bias, 3))
     assert torch.equal(operator(x, weight, bias, packed, *geometry), operator(x, weight, bias, None, *geometry))
 
 
