@@ -210,7 +210,7 @@ class Spread {
 bool conv_spread_serves(const ConvShape& shape) {
   constexpr std::int64_t kFew = 64;  // pairs of channels: as many products as registers would be half empty otherwise
   return shape.x.dilation == 1 && shape.x.kernel % shape.x.stride == 0 && shape.out_channels > 0 &&
-         shape.group_channels() * shape.group_out_channels() <= kFew;
+         shape.y.stride * shape.x.stride > 1 && shape.group_channels() * shape.group_out_channels() <= kFew;
 }
 
 std::int64_t conv_spread_packed_size(const ConvShape& shape, DType dtype, bool channels_last) {
