@@ -32,7 +32,7 @@ Tensor run(const char* op, const Tensor& input, const Tensor& weight, const std:
   require(weights.numel() == conv2d_packed_size(shape, algorithm, view(input).dtype, channels_last), op,
           ": packed must be the weight packed for this shape, got ", weights.numel(), " elements");
   Tensor out = empty({shape.images, shape.out_channels, shape.y.out, shape.x.out}, input, {}, format);
-  saccade::conv2d(view(ordered), weights.data_ptr(), shape, algorithm, epilogue, view(out));
+  saccade::conv2d(view(ordered), weights.data_ptr(), shape, algorithm, channels_last, epilogue, view(out));
   return out;
 }
 
@@ -72,17 +72,18 @@ std::tuple<Tensor, Tensor, Tensor> conv2d_backward(const Tensor& grad, const Ten
   const ConvShape shape = check_conv2d("conv2d", view(input), view(weight), stride, padding, dilation, groups);
   check_conv2d_grad("conv2d", view(grad), view(input), shape);
   const MemoryFormat format = format_of(input);
+  const bool channels_last = format == MemoryFormat::ChannelsLast;
   const Tensor ordered_grad = in_format(grad, format), ordered = in_format(input, format);
   Tensor grad_input = empty({0}, input), grad_weight = empty({0}, weight), grad_bias = empty({0}, weight);
   if (needed.at(0)) {
     grad_input = empty({shape.images, shape.channels, shape.y.in, shape.x.in}, input, {}, format);
     const Tensor contiguous = torch::stable::contiguous(weight);
-    conv2d_backward_input(view(ordered_grad), view(contiguous), shape, view(grad_input));
+    conv2d_backward_input(view(ordered_grad), view(contiguous), shape, channels_last, view(grad_input));
   }
   if (needed.at(1)) {
     grad_weight = empty({shape.out_channels, shape.group_channels(), shape.y.kernel, shape.x.kernel}, weight,
                         accumulator(weight));
-    conv2d_backward_weight(view(ordered_grad), view(ordered), shape, view(grad_weight));
+    conv2d_backward_weight(view(ordered_grad), view(ordered), shape, channels_last, view(grad_weight));
     grad_weight = torch::stable::to(grad_weight, weight.scalar_type());
   }
   if (needed.at(2)) {

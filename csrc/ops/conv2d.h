@@ -33,6 +33,10 @@ struct ConvEpilogue {
 void check_conv2d_epilogue(const char* op, const TensorView& input, const ConvShape& shape,
                            const ConvEpilogue& epilogue);
 
+// A list of `count` sizes, none below `least`.
+void require_conv_sizes(const char* op, const char* name, const std::vector<std::int64_t>& sizes, std::size_t count,
+                        std::int64_t least);
+
 void check_conv2d_grad(const char* op, const TensorView& grad, const TensorView& input, const ConvShape& shape);
 
 // How the sum is computed. Winograd's minimal filtering F(2x2), F(4x4), F(6x6) (Lavin and Gray, 2015) serves 3 x 3
@@ -51,13 +55,13 @@ void conv2d_pack(const TensorView& weight, const ConvShape& shape, ConvAlgorithm
 
 // packed: of conv2d_pack for the same shape (images and sizes of the image aside), algorithm and memory format.
 void conv2d(const TensorView& input, const void* packed, const ConvShape& shape, ConvAlgorithm algorithm,
-            const ConvEpilogue& epilogue, const TensorView& out);
+            bool channels_last, const ConvEpilogue& epilogue, const TensorView& out);
 
 // Gradients; weight contiguous, everything else in one memory format; grad_weight, grad_bias in the accumulator's
 // dtype.
-void conv2d_backward_input(const TensorView& grad, const TensorView& weight, const ConvShape& shape,
+void conv2d_backward_input(const TensorView& grad, const TensorView& weight, const ConvShape& shape, bool channels_last,
                            const TensorView& grad_input);
-void conv2d_backward_weight(const TensorView& grad, const TensorView& input, const ConvShape& shape,
+void conv2d_backward_weight(const TensorView& grad, const TensorView& input, const ConvShape& shape, bool channels_last,
                             const TensorView& grad_weight);
 void conv2d_backward_bias(const TensorView& grad, const ConvShape& shape, const TensorView& grad_bias);
 

@@ -2,14 +2,15 @@
 #include "ops/conv2d.h"
 
 namespace saccade {
-namespace {
 
-void require_sizes(const char* op, const char* name, const std::vector<std::int64_t>& sizes, std::size_t count,
-                   std::int64_t least) {
+void require_conv_sizes(const char* op, const char* name, const std::vector<std::int64_t>& sizes, std::size_t count,
+                        std::int64_t least) {
   bool fits = sizes.size() == count;
   for (const std::int64_t size : sizes) fits = fits && size >= least && size <= 0x7fffffff;
   require(fits, op, ": ", name, " must be ", count, " numbers from ", least, " to 2**31 - 1, got ", pair_string(sizes));
 }
+
+namespace {
 
 WindowAxis axis_of(const char* op, std::int64_t in, std::int64_t kernel, std::int64_t stride, std::int64_t before,
                    std::int64_t after, std::int64_t dilation) {
@@ -40,9 +41,9 @@ ConvShape check_conv2d(const char* op, const TensorView& input, const TensorView
   require_shape(op, "weight", weight, "(out_channels, C / groups, kernel_h, kernel_w)", {-1, -1, -1, -1});
   require_same_dtype(op, "weight", weight, "input", input);
   require_same_device(op, "weight", weight, "input", input);
-  require_sizes(op, "stride", stride, 2, 1);
-  require_sizes(op, "padding", padding, 4, 0);
-  require_sizes(op, "dilation", dilation, 2, 1);
+  require_conv_sizes(op, "stride", stride, 2, 1);
+  require_conv_sizes(op, "padding", padding, 4, 0);
+  require_conv_sizes(op, "dilation", dilation, 2, 1);
   require(groups > 0, op, ": groups must be positive, got ", groups);
   const std::int64_t channels = input.size(1), out_channels = weight.size(0);
   require(channels % groups == 0, op, ": groups must divide the channels of input, got ", groups, " for ", channels);

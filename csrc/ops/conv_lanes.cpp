@@ -32,8 +32,17 @@ bool square3(const ConvGrid& grid) {
   return true;
 }
 
-// Registers of a strip's cells: what stays in L2 beside the outputs; and the most that a single row may need.
-constexpr std::int64_t kStrip = 2048, kLargest = 16384;
+constexpr std::int64_t kStrip = 2048;  // registers of a strip's cells: they stay in L2 beside the outputs
+
+// Whether a strip need not be much larger than its results. Packed weights serve images of all sizes: this may not
+// depend on theirs.
+bool close_together(const ConvGrid& grid) {
+  constexpr std::int64_t kFar = 64;
+  if (grid.taps == 0) return true;
+  const auto [low_y, high_y] = std::minmax_element(grid.tap_y, grid.tap_y + grid.taps);
+  const auto [low_x, high_x] = std::minmax_element(grid.tap_x, grid.tap_x + grid.taps);
+  return *high_y - *low_y < kFar && *high_x - *low_x < kFar;
+}
 
 std::int64_t registers(std::int64_t channels, std::int64_t lanes) { return (channels + lanes - 1) / lanes; }
 
@@ -55,9 +64,8 @@ bool conv_lanes_serve(const ConvProblem& problem, DType dtype) {
   const std::int64_t group = problem.outs(),
                      lanes =
                          dispatch_floating(dtype, [](auto tag) { return lanes_of<typename decltype(tag)::type>(); });
-  const Reach reach = reach_of(problem.grid);
   return problem.rows && problem.groups > 1 && problem.channels == problem.out_channels && group < lanes &&
-         (group == 1 || group == 2 || group == 4 || group == 8) && reach.height * reach.pitch <= kLargest;
+         (group == 1 || group == 2 || group == 4 || group == 8) && close_together(problem.grid);
 }
 
 std::int64_t conv_lanes_packed_size(const ConvProblem& problem, DType dtype) {

@@ -96,7 +96,7 @@ std::tuple<Tensor, Tensor, Tensor> conv2d_backward(const Tensor& grad, const Ten
     if (needed.at(0)) {
       grad_input = empty({shape.images, shape.channels, shape.y.in, shape.x.in}, input, {}, format);
       const Tensor packed = pack(weight, shape, true, device.stream());
-      launch_conv2d_backward_input(shape, last, grad_data, view(packed).template ptr<const T>(),
+      launch_conv2d_backward_input(shape, last, grad_data, view(packed).template ptr<const T>(), ConvTail<T>{},
                                    view(grad_input).template ptr<T>(), device.stream());
     }
     if (needed.at(1)) {

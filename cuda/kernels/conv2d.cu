@@ -69,7 +69,7 @@ void gather(const ConvShape& shape, bool channels_last, bool for_gradient, const
   if (is_direct(shape)) {
     const LaunchShape blocks = {blocks_for(count, kDirectThreads), kDirectThreads, stream};
     if (for_gradient) {
-      launch(blocks, conv2d_direct_backward_kernel<T>, shape, channels_last, from, count, source, packed, out);
+      launch(blocks, conv2d_direct_backward_kernel<T>, shape, channels_last, from, count, source, packed, tail, out);
     } else {
       launch(blocks, conv2d_direct_kernel<T>, shape, channels_last, from, count, source, packed, tail, out);
     }
@@ -121,14 +121,15 @@ void launch_conv2d(const ConvShape& shape, bool channels_last, const T* input, c
 
 template <class T>
 void launch_conv2d_backward_input(const ConvShape& shape, bool channels_last, const T* grad, const T* packed,
-                                  T* grad_input, cudaStream_t stream) {
-  gather(shape, channels_last, true, grad, packed, {}, grad_input, stream);
+                                  const ConvTail<T>& tail, T* grad_input, cudaStream_t stream) {
+  gather(shape, channels_last, true, grad, packed, tail, grad_input, stream);
 }
 
 #define SACCADE_INSTANTIATE(T)                                                                                   \
   template void launch_conv2d_pack(const ConvShape&, const T*, bool, T*, cudaStream_t);                          \
   template void launch_conv2d(const ConvShape&, bool, const T*, const T*, const ConvTail<T>&, T*, cudaStream_t); \
-  template void launch_conv2d_backward_input(const ConvShape&, bool, const T*, const T*, T*, cudaStream_t);
+  template void launch_conv2d_backward_input(const ConvShape&, bool, const T*, const T*, const ConvTail<T>&, T*, \
+                                             cudaStream_t);
 SACCADE_INSTANTIATE(Float16)
 SACCADE_INSTANTIATE(BFloat16)
 SACCADE_INSTANTIATE(float)

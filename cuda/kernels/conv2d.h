@@ -29,9 +29,10 @@ template <class T>
 void launch_conv2d(const ConvShape& shape, bool channels_last, const T* input, const T* packed, const ConvTail<T>& tail,
                    T* out, cudaStream_t stream);
 
+// The tail, which a gradient has none of, is conv_transpose2d's, whose forward this is.
 template <class T>
 void launch_conv2d_backward_input(const ConvShape& shape, bool channels_last, const T* grad, const T* packed,
-                                  T* grad_input, cudaStream_t stream);
+                                  const ConvTail<T>& tail, T* grad_input, cudaStream_t stream);
 
 // How sums over all output pixels are cut, by the shape alone. partials: chunks times the elements of the result.
 NormChunks conv2d_weight_chunks(const ConvShape& shape, bool channels_last);

@@ -58,7 +58,7 @@ __device__ inline std::int64_t window_of(const WindowAxis& axis, std::int64_t y,
 template <class T>
 __global__ void __launch_bounds__(kDirectThreads)
     conv2d_direct_backward_kernel(ConvShape shape, bool channels_last, ImageLayout result, std::int64_t count,
-                                  const T* grad, const T* packed, T* grad_input) {
+                                  const T* grad, const T* packed, ConvTail<T> tail, T* grad_input) {
   const std::int64_t i = thread_index();
   if (i >= count) return;
   const Element at = element_of(i, shape.channels, shape.y.in, shape.x.in, channels_last);
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kDirectThreads)
         sum = std::fma(to_float(cell[k * result.channel]), to_float(weight[k * shape.channels]), sum);
     }
   }
-  grad_input[i] = from_float<T>(sum);
+  grad_input[i] = tail_channel(tail, at.channel).finish(tail, i, sum);
 }
 
 }  // namespace saccade::cuda

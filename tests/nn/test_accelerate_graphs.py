@@ -114,6 +114,18 @@ FORWARDS = {
         ),
         "conv2d + residual + relu",
     ),
+    "transposed convolution": (
+        lambda m, x: m.act(m.bn(functional.conv_transpose2d(x, m.conv.weight, m.conv.bias, 2, padding=1))),
+        "conv_transpose2d + batch_norm + relu",
+    ),
+    "transposed convolution, residual": (
+        lambda m, x: torch.sigmoid(functional.conv_transpose2d(x, m.conv.weight, stride=1, padding=1) + x),
+        "conv_transpose2d + residual + sigmoid",
+    ),
+    "transposed convolution, aten": (
+        lambda m, x: functional.elu(torch.ops.aten.conv_transpose2d.input(x, m.conv.weight, m.conv.bias, [2, 3])),
+        "conv_transpose2d + elu",
+    ),
     "poolings": (
         lambda m, x: functional.adaptive_avg_pool2d(
             functional.avg_pool2d(functional.max_pool2d(x, 3, 1, ceil_mode=True), 2, count_include_pad=False), (2, 1)
@@ -178,3 +190,13 @@ def test_normalisation_over_processes():
     assert saccade.explain(fast).splitlines()[1] == "  ours: 1× conv2d + batch_norm + relu, 1× batch_norm"
     same(fast(x), model(x).detach())
     assert "1× batch_norm" in saccade.explain(saccade.accelerate(nn.SyncBatchNorm(4).eval(), x))
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_transposed_convolutions(dtype):
+    up = nn.ConvTranspose2d(4, 6, 4, 2, 1, output_padding=1), nn.BatchNorm2d(6), nn.ReLU()
+    model = nn.Sequential(*up, nn.ConvTranspose2d(6, 3, 3, groups=3)).eval()
+    x = torch.rand(1, 4, 5, 6)
+    fast = saccade.accelerate(model, x, dtype=dtype)
+    assert saccade.explain(fast).endswith("ours: 1× conv_transpose2d + batch_norm + relu, 1× conv_transpose2d")
+    assert_close(fast(x).to(dtype or torch.float32), model(x).detach(), "reduction")

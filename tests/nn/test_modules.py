@@ -17,6 +17,11 @@ CASES = {
     "Conv2d, reflect": ((4, 6, 3), {"padding": (1, 2), "padding_mode": "reflect"}),
     "Conv2d, circular, same": ((4, 6, (3, 2)), {"padding": "same", "padding_mode": "circular"}),
     "Conv2d, one pixel": ((4, 6, (9, 8)), {}),
+    "ConvTranspose2d": ((4, 6, 4), {"stride": 2, "padding": 1}),
+    "ConvTranspose2d, all arguments": (
+        (4, 6, (3, 2)),
+        {"stride": (2, 3), "padding": 1, "output_padding": (1, 0), "groups": 2, "bias": False, "dilation": 2},
+    ),
     "BatchNorm2d": ((4,), {}),
     "BatchNorm2d, cumulative": ((4,), {"momentum": None, "eps": 1e-3}),
     "BatchNorm2d, no affine": ((4,), {"affine": False}),
@@ -74,6 +79,17 @@ def test_one_image(case):
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(4, 9, 8)
     assert_close(ours(x), theirs(x), "reduction")
+
+
+@pytest.mark.parametrize("size", [(18, 16), [19, 16], (2, 6, 18, 17)])
+def test_output_size_of_a_transposed_convolution(size):
+    ours, theirs = pair("ConvTranspose2d")
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 4, 9, 8)
+    assert list(ours(x, size).shape[2:]) == list(size[-2:])
+    assert_close(ours(x, output_size=size), theirs(x, output_size=size), "reduction")
+    with pytest.raises(ValueError, match="requested an output size of"):
+        ours(x, [40, 40])
 
 
 def test_indices():

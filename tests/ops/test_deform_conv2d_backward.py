@@ -163,14 +163,6 @@ def test_gradcheck_and_opcheck(kernel, stride, padding, dilation, groups, offset
     torch.library.opcheck(backward.default, (grad, x, offset, weight, None, *geometry, [True, True, False, True, True]))
 
 
-def test_second_derivative_is_refused():
-    inputs, sizes = tensors(CASES["3x3"])
-    x = inputs[0].requires_grad_()
-    (grad,) = torch.autograd.grad(ops.deform_conv2d(*inputs[:4], **sizes).sin().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match=r"^deform_conv2d: differentiable once, not twice$"):
-        torch.autograd.grad(grad.sum(), x)
-
-
 @pytest.mark.native
 @pytest.mark.parametrize("layout", FORMATS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -9,6 +9,8 @@ ROIS = torch.tensor([[0.0, 0.0, 0.0, 4.0, 5.0], [0.0, 1.0, 2.0, 6.0, 6.0]])
 # Operation -> a function of maps (1, 4, 8, 9) that it differentiates.
 REFUSING = {
     "conv2d": lambda x: ops.conv2d(x, torch.ones(3, 4, 2, 2)),
+    "conv_transpose2d": lambda x: ops.conv_transpose2d(x, torch.ones(4, 3, 2, 2)),
+    "deform_conv2d": lambda x: ops.deform_conv2d(x, torch.zeros(1, 8, 7, 8), torch.ones(3, 4, 2, 2)),
     "batch_norm": lambda x: ops.batch_norm(x, None, None, training=True),
     "max_pool2d": lambda x: ops.max_pool2d(x, 2),
     "avg_pool2d": lambda x: ops.avg_pool2d(x, 2),

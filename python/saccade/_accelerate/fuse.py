@@ -14,10 +14,12 @@ from saccade._accelerate import runtime
 from saccade._accelerate.match import Modules, activation_of, bind, mutates, sum_of
 from saccade._accelerate.trace import leaves
 
-__all__ = ["POOLS", "fuse"]
+__all__ = ["HEADS", "POOLS", "fuse"]
 
 _aten = torch.ops.aten
 _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
+_TRANSPOSED_CONVS = (torch.conv_transpose2d, functional.conv_transpose2d, _aten.conv_transpose2d.input)
 _CONVS = (torch.conv2d, functional.conv2d, _aten.conv2d.default)
 _STATISTICS_FIRST = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 _WEIGHT_FIRST = (
@@ -42,7 +44,8 @@ _POOL_CALLS: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = {
     _aten.adaptive_avg_pool2d.default: (runtime.adaptive_avg_pool2d, _ADAPTIVE),
 }
 POOLS = (runtime.max_pool2d, runtime.avg_pool2d, runtime.adaptive_avg_pool2d)
-_HEADS = (runtime.conv2d, runtime.batch_norm)
+_CONVOLUTIONS = (runtime.conv2d, runtime.conv_transpose2d)
+HEADS = (*_CONVOLUTIONS, runtime.batch_norm)
 
 
 def fuse(graph: fx.Graph, modules: Modules) -> None:
@@ -54,7 +57,7 @@ def fuse(graph: fx.Graph, modules: Modules) -> None:
             _replace(graph, [node], call)
     # Backwards: where a sum has two convolutions, the last one to run takes the other's result as its residual.
     for node in reversed(list(graph.nodes)):
-        if node.target in _HEADS:
+        if node.target in HEADS:
             _absorb(graph, node, modules)
     _free_views(graph, modules)
     _share_inputs(graph, modules)
@@ -90,6 +93,11 @@ def _from_module(graph: fx.Graph, node: fx.Node, module: nn.Module) -> fx.Node |
             padding = 0
         sizes = {"stride": module.stride, "padding": padding, "dilation": module.dilation, "groups": module.groups}
         return graph.call_function(runtime.conv2d, (input, attribute("weight"), attribute("bias")), sizes)
+    if isinstance(module, nn.ConvTranspose2d) and _unchanged(module, nn.ConvTranspose2d, ours.ConvTranspose2d):
+        sizes = {name: getattr(module, name) for name in _TRANSPOSED[3:]}
+        return graph.call_function(
+            runtime.conv_transpose2d, (input, attribute("weight"), attribute("bias")), sizes
+        )  # fmt: skip
     fixed = isinstance(module, leaves()) and hasattr(module, "running_var")
     if fixed or (
         isinstance(module, (nn.BatchNorm2d, nn.SyncBatchNorm))
@@ -120,6 +128,10 @@ def _from_function(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
         if set(arguments) <= set(_CONV):
             input, weight, bias = arguments.pop("input"), arguments.pop("weight"), arguments.pop("bias", None)
             return graph.call_function(runtime.conv2d, (input, weight, bias), arguments)
+    elif node.target in _TRANSPOSED_CONVS:
+        arguments = bind(node, _TRANSPOSED)
+        input, weight, bias = arguments.pop("input"), arguments.pop("weight"), arguments.pop("bias", None)
+        return graph.call_function(runtime.conv_transpose2d, (input, weight, bias), arguments)
     elif node.target in _NORMS:
         arguments = bind(node, _NORMS[node.target])
         mean, var = arguments.get("running_mean"), arguments.get("running_var")
@@ -142,7 +154,7 @@ def _absorb(graph: fx.Graph, head: fx.Node, modules: Modules) -> None:
     chain, fused = [head], dict(head.kwargs)
     while len(chain[-1].users) == 1:
         (user,) = chain[-1].users
-        step = _step(chain[-1], user, fused, head.target is runtime.conv2d, modules)
+        step = _step(chain[-1], user, fused, head.target in _CONVOLUTIONS, modules)
         # Fusing moves the work to the place of ``user``: nothing may be overwritten in between.
         if step is None or _overwritten_between(chain[-1], user, modules):
             break
@@ -211,7 +223,7 @@ def _free_views(graph: fx.Graph, modules: Modules) -> None:
 def _share_inputs(graph: fx.Graph, modules: Modules) -> None:
     """Reorder an input once that several of our calls read."""
     for node in [node for node in graph.nodes if node.op == "placeholder"]:
-        readers = [user for user in node.users if user.target in (*_HEADS, *POOLS) and user.args[0] is node]
+        readers = [user for user in node.users if user.target in (*HEADS, *POOLS) and user.args[0] is node]
         if len(readers) > 1 and not any(mutates(user, modules) for user in node.users):
             with graph.inserting_after(node):
                 ordered = graph.call_function(runtime.channels_last, (node,))

@@ -18,7 +18,15 @@ from saccade._accelerate.verify import TOLERANCES, verify
 __all__ = ["accelerate", "explain"]
 
 _REPORT = "_saccade_report"
-_WORK = (nn.Conv2d, nn.BatchNorm2d, nn.SyncBatchNorm, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+_WORK = (
+    nn.Conv2d,
+    nn.ConvTranspose2d,
+    nn.BatchNorm2d,
+    nn.SyncBatchNorm,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+)
 
 
 def accelerate(model: nn.Module, example_inputs: Any = None, *, dtype: torch.dtype | None = None) -> nn.Module:

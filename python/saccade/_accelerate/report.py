@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
-from saccade._accelerate import runtime
-from saccade._accelerate.fuse import POOLS
+from saccade._accelerate.fuse import HEADS, POOLS
 from saccade._accelerate.match import Modules, call_name
 
 __all__ = ["Fused", "Report", "summarize"]
@@ -54,7 +53,7 @@ def summarize(graph: fx.Graph, modules: Modules) -> Fused:
     ours: Counter[str] = Counter()
     left: Counter[str] = Counter()
     for node in graph.nodes:
-        if node.target in (runtime.conv2d, runtime.batch_norm, *POOLS):
+        if node.target in (*HEADS, *POOLS):
             ours[_description(node)] += 1
         elif node.op.startswith("call_") and (called := call_name(node, modules)) not in _FREE:
             left[called] += 1

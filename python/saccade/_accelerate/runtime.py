@@ -11,6 +11,7 @@ from torch import Tensor
 from saccade import ops
 from saccade.ops._activation import Activation, activate
 from saccade.ops._folded import folded_batch_norm
+from saccade.ops.conv_transpose2d import conv_transpose2d_fused
 
 # Running mean and variance, weight, bias, eps.
 Norm: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None, float]
@@ -47,6 +48,25 @@ def conv2d(
         )
 
     return _with_residual(run, residual, activation)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    norm: Norm | None = None,
+    residual: Any = None,
+    activation: Activation = None,
+    **sizes: Any,
+) -> Tensor:
+    """A transposed convolution and what was fused into it."""
+    scale, shift = (None, None) if norm is None else folded_batch_norm(*norm)
+    now = activation if residual is None else None
+    result = conv_transpose2d_fused(
+        channels_last(input), weight, bias, **sizes, scale=scale, shift=shift, activation=now
+    )  # fmt: skip
+    return result if residual is None else activate(result + residual, activation)
 
 
 def batch_norm(input: Tensor, norm: Norm, *, residual: Any = None, activation: Activation = None) -> Tensor:

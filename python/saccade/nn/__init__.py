@@ -1,7 +1,7 @@
 """Modules on saccade's operators, with torch's names, constructors and state-dict keys."""
 
 from saccade.nn.batch_norm import BatchNorm2d
-from saccade.nn.conv import Conv2d
+from saccade.nn.conv import Conv2d, ConvTranspose2d
 from saccade.nn.conv_bn_act import ConvBNAct
 from saccade.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, MinPool2d
 from saccade.nn.sync_batch_norm import SyncBatchNorm
@@ -12,6 +12,7 @@ __all__ = [
     "BatchNorm2d",
     "Conv2d",
     "ConvBNAct",
+    "ConvTranspose2d",
     "MaxPool2d",
     "MinPool2d",
     "SyncBatchNorm",

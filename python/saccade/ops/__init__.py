@@ -14,6 +14,7 @@ from saccade.ops.box_losses import (
 from saccade.ops.boxes import box_area, box_convert, clip_boxes_to_image, remove_small_boxes
 from saccade.ops.cascade import cascade_detect
 from saccade.ops.conv2d import conv2d, conv2d_fused, explain_conv2d, set_conv_precision
+from saccade.ops.conv_transpose2d import conv_transpose2d
 from saccade.ops.deform_conv2d import DeformConv2d, deform_conv2d
 from saccade.ops.feature_pyramid_network import FeaturePyramidNetwork
 from saccade.ops.frozen_batch_norm import FrozenBatchNorm2d
@@ -55,6 +56,7 @@ __all__ = [
     "complete_box_iou_loss",
     "conv2d",
     "conv2d_fused",
+    "conv_transpose2d",
     "deform_conv2d",
     "distance_box_iou",
     "distance_box_iou_loss",
