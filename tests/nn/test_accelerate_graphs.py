@@ -9,6 +9,7 @@ from torch.nn import functional
 
 import saccade
 from tests.util.networks import Net, same
+from tests.util.tolerance import assert_close
 
 
 def unusual(x):
