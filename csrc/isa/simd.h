@@ -145,6 +145,17 @@ SACCADE_HD V fma(V a, V b, V c) {
   return a * b + c;
 }
 
+// Keeps a loaded value in its register: GCC 12 reads memory again for each multiply-add that uses it.
+template <class V>
+SACCADE_HD V pinned(V v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__SSE2__)
+  if constexpr (sizeof(V) <= SACCADE_VEC_BYTES) asm("" : "+x"(v));
+#endif
+  return v;
+}
+
 // The elements First, First + 2, First + 4, ... of a followed by b.
 template <int First, class V>
 SACCADE_HD V every_second(V a, V b) {

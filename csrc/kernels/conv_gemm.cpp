@@ -70,7 +70,10 @@ void multiply_tile(const ConvTile<A>& tile) {
       }
     }
   }
-  if (tile.finish != nullptr) return write_tile<A, Rows, Registers>(*tile.finish, sum);
+  if (tile.finish != nullptr) {
+    const ConvFinish<A> finish = *tile.finish;  // a copy, which the outputs cannot alias
+    return write_tile<A, Rows, Registers>(finish, sum);
+  }
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4

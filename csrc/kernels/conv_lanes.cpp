@@ -120,7 +120,7 @@ SACCADE_HD void tile_of_squares(const ConvLanes<T>& c, const LanesOut<T>& to, co
     for (int y = 0; y < (Rows - 1) * Step + 3; ++y) {
 #pragma GCC unroll 16
       for (int x = 0; x < (Columns - 1) * Step + 3; ++x) {
-        const V cell = spread<Group>(load<V>(cells + (y * c.pitch + x) * kN), i);
+        const V cell = pinned(spread<Group>(load<V>(cells + (y * c.pitch + x) * kN), i));
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 8

@@ -114,7 +114,7 @@ SACCADE_HD void square_at(const ConvPlanesChannel<T>& c, const Vec<Accumulator<T
   for (int y = 0; y < Rows + 2; ++y) {
 #pragma GCC unroll 3
     for (int x = 0; x < 3; ++x) {
-      const V cells = load<V>(from + y * c.square + x);
+      const V cells = pinned(load<V>(from + y * c.square + x));
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r)
         if (y - r >= 0 && y - r < 3) sum[r] = fma(cells, weight[(y - r) * 3 + x], sum[r]);
@@ -125,7 +125,7 @@ SACCADE_HD void square_at(const ConvPlanesChannel<T>& c, const Vec<Accumulator<T
 }
 
 template <class T>
-void square(const ConvPlanesChannel<T>& c) {
+SACCADE_HD void square(const ConvPlanesChannel<T>& c) {
   Vec<Accumulator<T>> weight[9];
 #pragma GCC unroll 9
   for (int t = 0; t < 9; ++t) weight[t] = splat<Vec<Accumulator<T>>>(c.weights[t]);
@@ -136,7 +136,8 @@ void square(const ConvPlanesChannel<T>& c) {
 }
 
 template <class T>
-void channel(const ConvPlanesChannel<T>& c) {
+void channel(const ConvPlanesChannel<T>& given) {
+  const ConvPlanesChannel<T> c = given;  // which the outputs cannot alias
   if (c.square != 0) return square(c);
   std::int64_t i = 0;
   for (; i + 4 <= c.registers; i += 4) channel_at<T, 4>(c, i);

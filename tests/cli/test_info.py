@@ -68,6 +68,7 @@ def test_broken_torch_operators_are_reported_not_raised(tmp_path):
     ("module", "unwanted"),
     [
         ("saccade", ["torch", "numpy", "torchvision", "cv2"]),
+        ("saccade.ops", ["torch._dynamo", "torchvision", "cv2"]),
         ("saccade.cli", ["torch", "torchvision", "cv2", "skimage"]),
     ],
 )

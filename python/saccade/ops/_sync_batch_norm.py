@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from saccade.ops._activation import ACTIVATIONS, Activation, require_activation
-from saccade.ops._library import call, require_tensor
+from saccade.ops._library import call, require_tensor, untraced
 from saccade.ops._roi import memory_format
 from saccade.ops.batch_norm import accumulator, update_running
 
 
-@torch.compiler.disable
+@untraced
 def sync_batch_norm(
     input: Tensor,
     running_mean: Tensor | None,

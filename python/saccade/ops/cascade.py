@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from saccade.ops._library import call, require_tensor
+from saccade.ops._library import call, require_tensor, untraced
 
 if TYPE_CHECKING:
     from saccade.classic import CascadeClassifier
@@ -29,7 +29,7 @@ _ARRAYS = (
 )
 
 
-@torch.compiler.disable
+@untraced
 def cascade_detect(
     image: Tensor,
     cascade: CascadeClassifier,
