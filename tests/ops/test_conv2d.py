@@ -10,6 +10,7 @@ from saccade.reference import conv2d as reference
 from tests.util.convolutions import CASES, DTYPES, FORMATS, has_format_of, tensors
 from tests.util.devices import runs_cuda_kernels
 from tests.util.opinfo import opinfo
+from tests.util.threads import with_threads
 from tests.util.tolerance import assert_close
 
 ACTIVATIONS = {
@@ -307,13 +308,7 @@ def test_precision():
 )
 def test_same_bits_for_any_number_of_threads(case, dtype, layout):
     inputs, sizes = tensors(case, dtype, layout)
-    results, before = [], torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append(ops.conv2d_fused(*inputs, **sizes, activation="elu"))
-    finally:
-        torch.set_num_threads(before)
+    results = with_threads(lambda: ops.conv2d_fused(*inputs, **sizes, activation="elu"))
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
     expected = functional.elu(functional.conv2d(*in_double(inputs), **sizes))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from saccade import ops
 from tests.util.convolutions import CASES, DTYPES, FORMATS, has_format_of, tensors
+from tests.util.threads import with_threads
 from tests.util.tolerance import assert_close
 
 
@@ -182,13 +183,7 @@ def test_same_bits_for_any_number_of_threads(case, dtype, layout):
     inputs, sizes = tensors(case, dtype, layout)
     leaves = [t.requires_grad_() for t in inputs]
     grad = random_grad(inputs, sizes).contiguous(memory_format=layout)
-    results, before = [], torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append(gradients(ops.conv2d, leaves, sizes, grad))
-    finally:
-        torch.set_num_threads(before)
+    results = with_threads(lambda: gradients(ops.conv2d, leaves, sizes, grad))
     for other in results[1:]:
         assert all(map(torch.equal, results[0], other))
     for mine, other in zip(results[0], gradients(functional.conv2d, in_double(inputs), sizes, grad), strict=True):

@@ -9,6 +9,7 @@ from saccade.ops.conv_transpose2d import conv_transpose2d_fused
 from saccade.reference import conv_transpose2d as reference
 from tests.util.convolutions import DTYPES, FORMATS, has_format_of
 from tests.util.opinfo import opinfo
+from tests.util.threads import with_threads
 from tests.util.tolerance import assert_close
 from tests.util.transposed import CASES, tensors
 
@@ -212,13 +213,7 @@ def test_a_stride_longer_than_any_image(layout, device):
 )
 def test_same_bits_for_any_number_of_threads(case, dtype, layout):
     inputs, sizes = tensors(case, dtype, layout)
-    results, before = [], torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append(ops.conv_transpose2d(*inputs, **sizes))
-    finally:
-        torch.set_num_threads(before)
+    results = with_threads(lambda: ops.conv_transpose2d(*inputs, **sizes))
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
     assert_close(results[0], functional.conv_transpose2d(*in_double(inputs), **sizes), "reduction")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from saccade import ops
 from tests.util.convolutions import DTYPES, FORMATS, has_format_of
+from tests.util.threads import with_threads
 from tests.util.tolerance import assert_close
 from tests.util.transposed import CASES, tensors
 
@@ -134,13 +135,7 @@ def test_same_bits_for_any_number_of_threads(case, dtype, layout):
     inputs, sizes = tensors(case, dtype, layout)
     leaves = [t.requires_grad_() for t in inputs]
     grad = random_grad(inputs, sizes).contiguous(memory_format=layout)
-    results, before = [], torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append(gradients(ops.conv_transpose2d, leaves, sizes, grad))
-    finally:
-        torch.set_num_threads(before)
+    results = with_threads(lambda: gradients(ops.conv_transpose2d, leaves, sizes, grad))
     for other in results[1:]:
         assert all(map(torch.equal, results[0], other))
     theirs = gradients(functional.conv_transpose2d, in_double(inputs), sizes, grad)

@@ -7,6 +7,7 @@ from saccade import ops
 from saccade.reference import deform_conv2d as reference
 from tests.util.convolutions import DTYPES, has_format_of
 from tests.util.deformable import CASES, FORMATS, tensors
+from tests.util.threads import with_threads
 from tests.util.tolerance import assert_close
 
 torchvision = pytest.importorskip("torchvision")
@@ -158,13 +159,7 @@ def test_a_changed_weight_is_seen(device):
 )
 def test_same_bits_for_any_number_of_threads(case, dtype, layout):
     inputs, sizes = tensors(case, dtype, layout)
-    results, before = [], torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append(ours(*inputs, **sizes))
-    finally:
-        torch.set_num_threads(before)
+    results = with_threads(lambda: ours(*inputs, **sizes))
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
     assert_close(results[0], theirs(*inputs, **sizes), "reduction")

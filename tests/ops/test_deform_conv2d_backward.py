@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from saccade import ops
 from tests.util.convolutions import DTYPES, has_format_of
 from tests.util.deformable import CASES, FORMATS, tensors
+from tests.util.threads import with_threads
 from tests.util.tolerance import assert_close
 
 torchvision = pytest.importorskip("torchvision")
@@ -177,13 +178,7 @@ def test_gradcheck_and_opcheck(kernel, stride, padding, dilation, groups, offset
 )
 def test_same_bits_for_any_number_of_threads(case, dtype, layout):
     inputs, sizes = tensors(case, dtype, layout)
-    results, before = [], torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append(assert_equals_torchvision(inputs, sizes, layout))
-    finally:
-        torch.set_num_threads(before)
+    results = with_threads(lambda: assert_equals_torchvision(inputs, sizes, layout))
     for other in results[1:]:
         assert all(map(torch.equal, results[0], other))
 

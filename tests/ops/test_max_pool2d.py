@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from saccade import ops
 from saccade.reference import pool2d as reference
 from tests.util.opinfo import opinfo
+from tests.util.threads import with_threads
 from tests.util.tolerance import assert_close
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -134,13 +135,7 @@ def test_a_window_without_a_cell(device):
 @pytest.mark.parametrize("kernel", [2, 3, 7])
 def test_same_bits_for_any_number_of_threads(kernel, layout):
     x = torch.randn(2, 40, 37, 41).contiguous(memory_format=layout)
-    results, before = [], torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append([*with_gradient(ops.max_pool2d, x, kernel, 1, 1), ops.max_pool2d(x, kernel, 1, 1)])
-    finally:
-        torch.set_num_threads(before)
+    results = with_threads(lambda: [*with_gradient(ops.max_pool2d, x, kernel, 1, 1), ops.max_pool2d(x, kernel, 1, 1)])
     for other in results[1:]:
         assert all(map(torch.equal, results[0], other))
 
