@@ -57,7 +57,8 @@ void multiply_tile(const ConvTile<A>& tile) {
   for (std::int64_t t = 0; t < tile.taps; ++t) {
     const A* rows[Rows];
 #pragma GCC unroll 8
-    for (int r = 0; r < Rows; ++r) rows[r] = tile.rows[t * tile.count + r];
+    for (int r = 0; r < Rows; ++r)
+      rows[r] = tile.offsets ? tile.rows[r] + tile.offsets[t] : tile.rows[t * tile.count + r];
     for (std::int64_t k = 0; k < tile.depth; ++k, panel += pitch) {
       V b[Registers];
 #pragma GCC unroll 4

@@ -18,7 +18,8 @@ constexpr std::int64_t kConvMostColumns = 64;  // columns of a panel, at most
 template <class T>
 struct ConvFinish;
 
-// sums[r][j] (+)= sum over t, k of rows[t * count + r][k * step] * panel[(t * depth + k) * pitch + j]. With `finish`
+// sums[r][j] (+)= sum over t, k of row(t, r)[k * step] * panel[(t * depth + k) * pitch + j], where row(t, r) is
+// rows[t * count + r] or, with `offsets`, rows[r] + offsets[t]. With `finish`
 // they go straight into its outputs, as finish_rows would bring them there (its `sums` is not read).
 template <class A>
 struct ConvTile {
@@ -29,6 +30,7 @@ struct ConvTile {
   bool accumulate;                        // whether sums hold a part already
   A* sums;                                // [count][pitch]
   const ConvFinish<A>* finish = nullptr;  // of rows; activation none or ReLU
+  const std::int64_t* offsets = nullptr;
 };
 
 // activation(sums * scale + shift + residual), scale and shift for each column or for each row.

@@ -32,7 +32,13 @@ class Gemm {
         packed_(static_cast<const A*>(packed)),
         out_(out.ptr<T>()),
         residual_(affine.residual ? affine.residual->ptr<const T>() : nullptr),
-        run_(neighbouring_taps()) {}
+        run_(neighbouring_taps()) {
+    for (std::int64_t t = 0; t < grid_.taps; ++t) {
+      if (t % run_ == 0) offsets_.push_back((grid_.tap_y[t] * grid_.source_w + grid_.tap_x[t]) * problem_.channels);
+      low_y_ = std::min(low_y_, grid_.tap_y[t]), high_y_ = std::max(high_y_, grid_.tap_y[t]);
+      low_x_ = std::min(low_x_, grid_.tap_x[t]), high_x_ = std::max(high_x_, grid_.tap_x[t]);
+    }
+  }
 
   void run() const {
     const std::int64_t results = problem_.images * grid_.results(), chunks = (results + kChunk - 1) / kChunk;
@@ -95,7 +101,8 @@ class Gemm {
                                          pitch,   offset > 0, nullptr};
                      Result next = result(first);
                      for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
-                       find_cells(next, count, t, taps, group * depth_.channels + c, buffers);
+                       const bool inside = find_cells(next, count, t, taps, group * depth_.channels + c, buffers);
+                       tile.offsets = inside ? offsets_.data() + t / run_ : nullptr;
                        tile.count = count, tile.sums = sums(r);
                        if (offset + channels * taps < whole) return multiply(tile, buffers);
                        finish(group, panel, r, tile, buffers);
@@ -119,24 +126,27 @@ class Gemm {
   }
 
   // Where the cells of `count` results from `at` on lie for taps [t, t + taps); moves on behind them. Results of one
-  // row whose cells all lie inside the source, as nearly all do, are a step apart.
-  void find_cells(Result& at, std::int64_t count, std::int64_t t, std::int64_t taps, std::int64_t channel,
+  // row whose cells all lie inside the source, as nearly all do, are a step apart, the same for every tap: then it
+  // gives true and only the cells at the results' own places.
+  bool find_cells(Result& at, std::int64_t count, std::int64_t t, std::int64_t taps, std::int64_t channel,
                   Buffers& buffers) const {
+    const std::int64_t y = at.p * grid_.step_y, x = at.q * grid_.step_x;
     const bool one_row = at.q + count <= grid_.columns;
-    const std::int64_t span = (count - 1) * grid_.step_x, step = grid_.step_x * problem_.channels;
     const T** to = buffers.pixels.data();
+    if (one_row && y + low_y_ >= 0 && y + high_y_ < grid_.source_h && x + low_x_ >= 0 &&
+        x + (count - 1) * grid_.step_x + high_x_ < grid_.source_w) {
+      const T* first = source_ + ((at.image * grid_.source_h + y) * grid_.source_w + x) * problem_.channels + channel;
+      for (std::int64_t i = 0; i < count; ++i) to[i] = first + i * grid_.step_x * problem_.channels;
+      advance(at, count);
+      return true;
+    }
     for (std::int64_t j = 0; j < taps; j += run_, to += count) {
-      const std::int64_t y = at.p * grid_.step_y + grid_.tap_y[t + j], x = at.q * grid_.step_x + grid_.tap_x[t + j];
-      if (one_row && y >= 0 && y < grid_.source_h && x >= 0 && x + span + run_ <= grid_.source_w) {
-        const T* first = source_ + ((at.image * grid_.source_h + y) * grid_.source_w + x) * problem_.channels + channel;
-        for (std::int64_t i = 0; i < count; ++i) to[i] = first + i * step;
-      } else {
-        Result each = at;
-        for (std::int64_t i = 0; i < count; ++i, advance(each, 1))
-          to[i] = cells(each, t + j, channel, (i * taps + j) * problem_.channels, buffers);
-      }
+      Result each = at;
+      for (std::int64_t i = 0; i < count; ++i, advance(each, 1))
+        to[i] = cells(each, t + j, channel, (i * taps + j) * problem_.channels, buffers);
     }
     advance(at, count);
+    return false;
   }
 
   // The cells of one result for the run of taps from t on; those that lie partly outside are copied into the buffer
@@ -166,12 +176,14 @@ class Gemm {
       const A* rows[kConvRows];
       for (std::int64_t i = 0; i < tile.count; ++i) {
         A* row = buffers.copies.data() + i * depth_.largest();
-        for (std::int64_t j = 0; j < tile.taps; ++j)
-          kernels_.copy_pixel(buffers.pixels[j * tile.count + i], 1, tile.depth, row + j * tile.depth);
+        for (std::int64_t j = 0; j < tile.taps; ++j) {
+          const T* from = tile.offsets ? buffers.pixels[i] + tile.offsets[j] : buffers.pixels[j * tile.count + i];
+          kernels_.copy_pixel(from, 1, tile.depth, row + j * tile.depth);
+        }
         rows[i] = row;
       }
       ConvTile<A> copied = tile;
-      copied.rows = rows, copied.depth = tile.taps * tile.depth, copied.taps = 1;
+      copied.rows = rows, copied.depth = tile.taps * tile.depth, copied.taps = 1, copied.offsets = nullptr;
       kernels_.multiply(copied);
     }
   }
@@ -225,6 +237,8 @@ class Gemm {
   T* out_;
   const T* residual_;
   const std::int64_t run_;
+  std::vector<std::int64_t> offsets_;                             // of each run of taps from a result's own place
+  std::int64_t low_y_ = 0, high_y_ = 0, low_x_ = 0, high_x_ = 0;  // of the taps and 0
 };
 
 template <class T>
