@@ -205,6 +205,9 @@ template <class T>
 void copy(const T* plane, const PlanePart& part, Accumulator<T>* to) {
   // Columns [begin, end) lie inside the plane.
   const std::int64_t step = part.step_x, room = part.source_w - part.first_x;
+  if (step == 1 && part.step_y == 1 && part.first_x == 0 && part.columns == part.source_w && part.first_y >= 0 &&
+      part.first_y + part.rows <= part.source_h)
+    return copy_run(plane + part.first_y * part.source_w, 1, part.rows * part.columns, to);
   std::int64_t begin = part.first_x < 0 ? (-part.first_x + step - 1) / step : 0;
   std::int64_t end = room <= 0 ? 0 : (room + step - 1) / step;
   if (end > part.columns) end = part.columns;

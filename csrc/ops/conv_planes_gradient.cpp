@@ -13,7 +13,7 @@
 namespace saccade {
 namespace {
 
-constexpr std::int64_t kPairs = 48, kOuts = 48;  // of a block, about
+constexpr std::int64_t kPairs = 96, kOuts = 64;  // of a block, about
 constexpr std::int64_t kStrip = 1024;            // results of a strip, about: a block's operands fit into L2
 
 template <class T>
