@@ -11,6 +11,30 @@ namespace {
 
 constexpr int kRegisters = SACCADE_VEC_BYTES == 64 ? 4 : 2;
 
+template <class A, bool Whole>
+SACCADE_HD void write_lanes(const ConvFinish<A>& f, int r, std::int64_t at, std::int64_t lanes, Vec<A> sum) {
+  Vec<A> value = fma(sum, splat<Vec<A>>(f.scale[r]), splat<Vec<A>>(f.shift[r]));
+  if (f.residual) value += load_lanes<A, Whole>(f.residual[r] + at, lanes);
+  if (f.activation == Activation::kRelu) value = activate<Activation::kRelu, RegisterArithmetic>(value);
+  store_lanes<A, Whole>(f.out[r] + at, value, lanes);
+}
+
+template <class A, int Rows, int Registers>
+SACCADE_HD void write_tile(const ConvFinish<A>& f, const Vec<A> (&sum)[Rows][Registers]) {
+  constexpr int kN = kLanes<A>;
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < Registers; ++v) {
+      const std::int64_t lanes = f.columns - v * kN;
+      if (lanes >= kN) {
+        write_lanes<A, true>(f, r, v * kN, kN, sum[r][v]);
+      } else {
+        write_lanes<A, false>(f, r, v * kN, lanes, sum[r][v]);
+      }
+    }
+}
+
 template <class A, int Rows, int Registers>
 void multiply_tile(const ConvPlanesTile<A>& tile) {
   constexpr int kN = kLanes<A>;
@@ -34,6 +58,10 @@ void multiply_tile(const ConvPlanesTile<A>& tile) {
         for (int v = 0; v < Registers; ++v) sum[r][v] = fma(a, b[v], sum[r][v]);
       }
     }
+  }
+  if (tile.finish != nullptr) {
+    const ConvFinish<A> finish = *tile.finish;  // a copy, which the outputs cannot alias
+    return write_tile<A, Rows, Registers>(finish, sum);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)

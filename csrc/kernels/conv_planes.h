@@ -6,7 +6,7 @@
 
 #include "common/dtype.h"
 #include "isa/isa.h"
-#include "math/activation.h"
+#include "kernels/conv_gemm.h"
 
 namespace saccade {
 
@@ -24,6 +24,9 @@ struct ConvPlanesTile {
   std::int64_t registers;
   A* sums;             // [count][pitch]
   std::int64_t pitch;  // registers, of kPlanesMostRegisters at most
+  // What becomes of the sums at once, where columns are neighbours in the output too; activation none or ReLU, and its
+  // `sums` is not read. Null: `sums` get them.
+  const ConvFinish<A>* finish;
 };
 
 // One output channel, finished: activation(sums * scale + shift + residual), where columns[i] are the registers of all

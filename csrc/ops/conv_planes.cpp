@@ -127,36 +127,60 @@ class Planes {
     const std::int64_t count = registers_.count(strip.rows), whole = depth_.whole();
     ConvPlanesTile<A> tile = {
         nullptr, 0, depth_.channels, depth_.taps, cells, layout_.plane(strip.rows), offsets(strip), nullptr, 0,
-        sums,    0};
+        sums,    0, nullptr};
     for_each_tile(part.first, part.last, [&](std::int64_t n, std::int64_t rows) {
       tile.weights = packed_ + (strip.group * problem_.outs() + n) * whole, tile.count = rows;
       for (std::int64_t first = 0; first < count; first += kernels_.registers) {
         tile.columns = registers_.starts() + first;
         tile.registers = std::min(kernels_.registers, count - first);
         tile.pitch = tile.registers * kernels_.lanes;
-        kernels_.multiply(tile);
-        registers_.for_each_run(first, tile.registers, strip.rows,
-                                [&](std::int64_t p, std::int64_t q, std::int64_t lane, std::int64_t length) {
-                                  finish(strip, n, tile, strip.first + p, q, lane, length);
-                                });
+        if (layout_.pitch() == grid_.columns && grid_.dense()) {
+          const std::int64_t begin = first * kernels_.lanes;
+          const std::int64_t length = std::min(tile.pitch, strip.rows * grid_.columns - begin);
+          multiply_run(strip, n, tile, strip.first * grid_.columns + begin, length);
+        } else {
+          kernels_.multiply(tile);
+          registers_.for_each_run(first, tile.registers, strip.rows,
+                                  [&](std::int64_t p, std::int64_t q, std::int64_t lane, std::int64_t length) {
+                                    finish(strip, n, tile, grid_.place(strip.first + p, q), lane, length, finish_);
+                                  });
+        }
       }
     });
   }
 
-  // Results [q, q + length) of row p, whose sums begin at `lane`.
-  void finish(const Strip& strip, std::int64_t n, const ConvPlanesTile<A>& tile, std::int64_t p, std::int64_t q,
-              std::int64_t lane, std::int64_t length) const {
+  // A tile whose columns are neighbours in the output, from `place` on.
+  void multiply_run(const Strip& strip, std::int64_t n, ConvPlanesTile<A>& tile, std::int64_t place,
+                    std::int64_t length) const {
+    if constexpr (std::is_same_v<T, A>) {
+      if (affine_.activation <= Activation::kRelu) {
+        finish(strip, n, tile, place, 0, length, [&](const ConvFinish<T>& outputs) {
+          tile.finish = &outputs;
+          kernels_.multiply(tile);
+          tile.finish = nullptr;
+        });
+        return;
+      }
+    }
+    kernels_.multiply(tile);
+    finish(strip, n, tile, place, 0, length, finish_);
+  }
+
+  // `length` results, whose sums begin at `lane`, from `place` of the output planes on; by body(outputs).
+  template <class Body>
+  void finish(const Strip& strip, std::int64_t n, const ConvPlanesTile<A>& tile, std::int64_t place, std::int64_t lane,
+              std::int64_t length, const Body& body) const {
     const std::int64_t channel = strip.group * problem_.outs() + n, area = grid_.out_h * grid_.out_w;
-    const std::int64_t first = (strip.image * problem_.out_channels + channel) * area + grid_.place(p, q);
+    const std::int64_t first = (strip.image * problem_.out_channels + channel) * area + place;
     const T* residual[kConvRows];
     T* out[kConvRows];
     for (std::int64_t i = 0; i < tile.count; ++i) {
       out[i] = out_ + first + i * area;
       residual[i] = residual_ ? residual_ + first + i * area : nullptr;
     }
-    finish_({tile.sums + lane, tile.pitch, tile.count, length, static_cast<const A*>(affine_.scale) + channel,
-             static_cast<const A*>(affine_.shift) + channel, residual_ ? residual : nullptr, out,
-             grid_.dense() ? nullptr : places_.data(), affine_.activation});
+    body(ConvFinish<T>{tile.sums + lane, tile.pitch, tile.count, length, static_cast<const A*>(affine_.scale) + channel,
+                       static_cast<const A*>(affine_.shift) + channel, residual_ ? residual : nullptr, out,
+                       grid_.dense() ? nullptr : places_.data(), affine_.activation});
   }
 
   const ConvProblem& problem_;

@@ -90,7 +90,7 @@ class StripLayout {
 };
 
 // The registers that cover the results of a strip: anew in every row, or laid through the rows as if they were one,
-// where that is allowed and takes fewer.
+// where that is allowed and takes no more.
 class StripRegisters {
  public:
   StripRegisters(const ConvGrid& grid, const StripLayout& layout, std::int64_t rows, std::int64_t lanes, bool through)
@@ -98,7 +98,7 @@ class StripRegisters {
         pitch_(layout.pitch()),
         lanes_(lanes),
         per_row_((columns_ + lanes - 1) / lanes),
-        through_(through && through_rows(rows) < rows * per_row_) {
+        through_(through && through_rows(rows) <= rows * per_row_) {
     for (std::int64_t i = 0; i < count(rows); ++i)
       starts_.push_back(through_ ? i * lanes : i / per_row_ * pitch_ + i % per_row_ * lanes);
   }
