@@ -389,3 +389,13 @@ def test_autocast(dtype):
         ours = ops.conv2d(*inputs, **sizes)
     assert ours.dtype == dtype
     assert_close(ours, ops.conv2d(*(t.to(dtype) for t in inputs), **sizes), "exact")
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("layout", FORMATS)
+def test_kept_weights_serve_images_of_any_size(layout):
+    weight = torch.randn(8, 1, 3, 3)
+    for size in ((5, 6), (3, 40000), (200, 210)):
+        x = torch.randn(1, 8, *size).contiguous(memory_format=layout)
+        expected = functional.conv2d(x.double(), weight.double(), padding=1, groups=8)
+        assert_close(ops.conv2d(x, weight, padding=1, groups=8), expected, "reduction")
