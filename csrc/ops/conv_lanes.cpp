@@ -14,15 +14,17 @@ template <class T>
 std::int64_t lanes_of() {
   return conv_lanes_kernels().get<T>().lanes;
 }
-// Where the cells lie that the results of one row need: the smallest taps, and how many rows and columns.
+// Where the cells lie that the results of one row need: the smallest taps, how many rows and columns the taps span, and
+// the columns that all results of the row need.
 struct Reach {
-  std::int64_t low_y, low_x, height, pitch;
+  std::int64_t low_y, low_x, height, width, pitch;
 };
 Reach reach_of(const ConvGrid& grid) {
-  if (grid.taps == 0) return {0, 0, 0, 0};
+  if (grid.taps == 0) return {0, 0, 0, 0, 0};
   const auto [low_y, high_y] = std::minmax_element(grid.tap_y, grid.tap_y + grid.taps);
   const auto [low_x, high_x] = std::minmax_element(grid.tap_x, grid.tap_x + grid.taps);
-  return {*low_y, *low_x, *high_y - *low_y + 1, (grid.columns - 1) * grid.step_x + *high_x - *low_x + 1};
+  const std::int64_t width = *high_x - *low_x + 1;
+  return {*low_y, *low_x, *high_y - *low_y + 1, width, (grid.columns - 1) * grid.step_x + width};
 }
 
 bool square3(const ConvGrid& grid) {
@@ -38,10 +40,8 @@ constexpr std::int64_t kStrip = 2048;  // registers of a strip's cells: they sta
 // depend on theirs.
 bool close_together(const ConvGrid& grid) {
   constexpr std::int64_t kFar = 64;
-  if (grid.taps == 0) return true;
-  const auto [low_y, high_y] = std::minmax_element(grid.tap_y, grid.tap_y + grid.taps);
-  const auto [low_x, high_x] = std::minmax_element(grid.tap_x, grid.tap_x + grid.taps);
-  return *high_y - *low_y < kFar && *high_x - *low_x < kFar;
+  const Reach reach = reach_of(grid);
+  return reach.height <= kFar && reach.width <= kFar;
 }
 
 std::int64_t registers(std::int64_t channels, std::int64_t lanes) { return (channels + lanes - 1) / lanes; }
@@ -95,6 +95,7 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
     using A = decltype(to_float(T{}));
     const auto& kernels = conv_lanes_kernels().get<T>();
     const Reach reach = reach_of(grid);
+    const bool square = square3(grid);
     const std::int64_t row = std::max<std::int64_t>(1, grid.step_y * reach.pitch);
     const std::int64_t most = std::max<std::int64_t>(1, (kStrip - reach.height * reach.pitch) / row + 1);
     const std::int64_t strips = (grid.rows + most - 1) / most, rows = (grid.rows + strips - 1) / strips;
@@ -112,7 +113,7 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
                                 reach.low_x,
                                 reach.height,
                                 reach.pitch,
-                                square3(grid),
+                                square,
                                 source.ptr<const T>() + image * grid.source_h * grid.source_w * problem.channels,
                                 static_cast<const A*>(packed),
                                 static_cast<const A*>(affine.scale),
@@ -120,8 +121,7 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
                                 affine.residual ? affine.residual->ptr<const T>() + plane : nullptr,
                                 out.ptr<T>() + plane,
                                 affine.activation};
-        if (strip * rows < grid.rows)
-          kernels.strip(c, slice * kernels.lanes, strip * rows, std::min(rows, grid.rows - strip * rows), cells.data());
+        kernels.strip(c, slice * kernels.lanes, strip * rows, std::min(rows, grid.rows - strip * rows), cells.data());
       }
     });
   });
