@@ -5,7 +5,7 @@
 // with the nine weights in registers, 24 cells serve 72 multiply-adds. Floor: the multiply-adds.
 #include "kernels/conv_lanes.h"
 
-#include "isa/exp.h"
+#include "kernels/activate.h"
 #include "kernels/streams.h"
 
 namespace saccade::SACCADE_ISA {
@@ -18,13 +18,6 @@ SACCADE_HD V spread(V v, int i) {
   Mask<V> index;
   for (int l = 0; l < kLanesOf<V>; ++l) index[l] = l / Group * Group;
   return __builtin_shuffle(v, index + i);
-}
-
-// Out of line: the activations that take a while are not worth a copy in every variant.
-template <class A>
-__attribute__((noinline)) Vec<A> activate_register(Activation activation, Vec<A> value) {
-  dispatch_activation(activation, [&](auto kind) { value = activate<kind(), RegisterArithmetic>(value); });
-  return value;
 }
 
 // The cells of a strip in the order of the source, a register of channels each, zeros outside it.

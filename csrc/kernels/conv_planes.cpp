@@ -3,7 +3,7 @@
 // step costs what it does in conv_gemm.cpp: 24 multiply-adds, four loads (two lines each), six broadcasts.
 #include "kernels/conv_planes.h"
 
-#include "isa/exp.h"
+#include "kernels/activate.h"
 #include "kernels/streams.h"
 
 namespace saccade::SACCADE_ISA {
@@ -89,13 +89,6 @@ void multiply(const ConvPlanesTile<A>& tile) {
   }
   if (tile.registers == 2) return multiply_rows<A, 2>(tile);
   multiply_rows<A, 1>(tile);
-}
-
-// Out of line: the activations that take a while.
-template <class A>
-__attribute__((noinline)) Vec<A> activate_register(Activation activation, Vec<A> value) {
-  dispatch_activation(activation, [&](auto kind) { value = activate<kind(), RegisterArithmetic>(value); });
-  return value;
 }
 
 template <class T>

@@ -4,18 +4,11 @@
 // and its 64 bytes, which are more than memory takes meanwhile.
 #include "kernels/conv_spread.h"
 
-#include "isa/exp.h"
+#include "kernels/activate.h"
 #include "kernels/streams.h"
 
 namespace saccade::SACCADE_ISA {
 namespace {
-
-// Out of line: the activations that take a while are not worth a copy in every variant.
-template <class A>
-__attribute__((noinline)) Vec<A> activate_register(Activation activation, Vec<A> value) {
-  dispatch_activation(activation, [&](auto kind) { value = activate<kind(), RegisterArithmetic>(value); });
-  return value;
-}
 
 template <class A>
 SACCADE_HD Vec<A> finished(Activation activation, Vec<A> sum, Vec<A> scale, Vec<A> shift) {
