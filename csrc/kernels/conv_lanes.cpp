@@ -5,20 +5,10 @@
 // with the nine weights in registers, 24 cells serve 72 multiply-adds. Floor: the multiply-adds.
 #include "kernels/conv_lanes.h"
 
-#include "kernels/activate.h"
-#include "kernels/streams.h"
+#include "kernels/conv_lanes_tile.h"
 
 namespace saccade::SACCADE_ISA {
 namespace {
-
-// Lane l becomes lane l / Group * Group + i.
-template <int Group, class V>
-SACCADE_HD V spread(V v, int i) {
-  if constexpr (Group == 1) return v;
-  Mask<V> index;
-  for (int l = 0; l < kLanesOf<V>; ++l) index[l] = l / Group * Group;
-  return __builtin_shuffle(v, index + i);
-}
 
 // The cells of a strip in the order of the source, a register of channels each, zeros outside it.
 template <class T, bool Whole>
@@ -41,38 +31,6 @@ void copy_cells(const ConvLanes<T>& c, std::int64_t channel, std::int64_t lanes,
   }
 }
 
-template <class T>
-struct LanesOut {
-  Vec<Accumulator<T>> scale, shift;
-  std::int64_t channel, lanes;
-};
-
-template <class T, bool Whole>
-SACCADE_HD void write_at(const ConvLanes<T>& c, const LanesOut<T>& to, std::int64_t at, Vec<Accumulator<T>> sum) {
-  using A = Accumulator<T>;
-  Vec<A> value = fma(sum, to.scale, to.shift);
-  if (c.residual) value += load_lanes<A, Whole>(c.residual + at, to.lanes);
-  if (c.activation == Activation::kRelu) value = activate<Activation::kRelu, RegisterArithmetic>(value);
-  if (c.activation > Activation::kRelu) value = activate_register<A>(c.activation, value);
-  store_lanes<A, Whole>(c.out + at, value, to.lanes);
-}
-
-// Columns [q, q + Columns) of row p.
-template <class T, int Columns>
-SACCADE_HD void write(const ConvLanes<T>& c, const LanesOut<T>& to, std::int64_t p, std::int64_t q,
-                      const Vec<Accumulator<T>>* sum) {
-  const std::int64_t first = c.grid->place(p, q) * c.channels + to.channel, step = c.grid->spread_x * c.channels;
-  const bool whole = to.lanes == kLanes<Accumulator<T>>;
-#pragma GCC unroll 8
-  for (int r = 0; r < Columns; ++r) {
-    if (whole) {
-      write_at<T, true>(c, to, first + r * step, sum[r]);
-    } else {
-      write_at<T, false>(c, to, first + r * step, sum[r]);
-    }
-  }
-}
-
 // Any taps, one row of results.
 template <class T, int Group, int Columns>
 SACCADE_HD void tile_of_taps(const ConvLanes<T>& c, const LanesOut<T>& to, const Accumulator<T>* cells,
@@ -80,63 +38,32 @@ SACCADE_HD void tile_of_taps(const ConvLanes<T>& c, const LanesOut<T>& to, const
   using V = Vec<Accumulator<T>>;
   constexpr int kN = kLanes<Accumulator<T>>;
   const ConvGrid& grid = *c.grid;
-  V sum[Columns] = {};
+  V sum[1][Columns];
+#pragma GCC unroll 8
+  for (int r = 0; r < Columns; ++r) sum[0][r] = V{};
   for (std::int64_t t = 0; t < grid.taps; ++t) {
     const auto* from = cells + ((grid.tap_y[t] - c.low_y) * c.pitch + grid.tap_x[t] - c.low_x) * kN;
 #pragma GCC unroll 8
     for (int i = 0; i < Group; ++i) {
       const V w = load<V>(weights + (t * Group + i) * kN);
 #pragma GCC unroll 8
-      for (int r = 0; r < Columns; ++r) sum[r] = fma(spread<Group>(load<V>(from + r * grid.step_x * kN), i), w, sum[r]);
+      for (int r = 0; r < Columns; ++r)
+        sum[0][r] = fma(spread<Group>(load<V>(from + r * grid.step_x * kN), i), w, sum[0][r]);
     }
   }
-  write<T, Columns>(c, to, p, q, sum);
-}
-
-// 3 x 3 neighbouring taps, Step apart from result to result.
-template <class T, int Group, int Rows, int Columns, int Step>
-SACCADE_HD void tile_of_squares(const ConvLanes<T>& c, const LanesOut<T>& to, const Accumulator<T>* cells,
-                                const Accumulator<T>* weights, std::int64_t p, std::int64_t q) {
-  using V = Vec<Accumulator<T>>;
-  constexpr int kN = kLanes<Accumulator<T>>;
-  V sum[Rows][Columns];
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 8
-    for (int k = 0; k < Columns; ++k) sum[r][k] = V{};
-#pragma GCC unroll 1
-  for (int i = 0; i < Group; ++i) {
-    V w[9];
-#pragma GCC unroll 9
-    for (int t = 0; t < 9; ++t) w[t] = load<V>(weights + (t * Group + i) * kN);
-#pragma GCC unroll 8
-    for (int y = 0; y < (Rows - 1) * Step + 3; ++y) {
-#pragma GCC unroll 16
-      for (int x = 0; x < (Columns - 1) * Step + 3; ++x) {
-        const V cell = pinned(spread<Group>(load<V>(cells + (y * c.pitch + x) * kN), i));
-#pragma GCC unroll 8
-        for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 8
-          for (int k = 0; k < Columns; ++k) {
-            const int j = y - r * Step, l = x - k * Step;
-            if (j >= 0 && j < 3 && l >= 0 && l < 3) sum[r][k] = fma(cell, w[j * 3 + l], sum[r][k]);
-          }
-      }
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; ++r) write<T, Columns>(c, to, p + r, q, sum[r]);
+  write_tile<T>(c, to, LanesPlace(c, p, q), sum);
 }
 
 template <class T, int Group, int Rows, int Step>
 void rows_of_squares(const ConvLanes<T>& c, const LanesOut<T>& to, const Accumulator<T>* cells,
                      const Accumulator<T>* weights, std::int64_t p) {
-  constexpr int kN = kLanes<Accumulator<T>>, kColumns = SACCADE_VEC_BYTES == 64 ? 4 : 2;
+  constexpr int kN = kLanes<Accumulator<T>>;
+  const LanesCells<Accumulator<T>> first = {cells, c.pitch * kN, kN};
   std::int64_t q = 0;
-  for (; q + kColumns <= c.grid->columns; q += kColumns)
-    tile_of_squares<T, Group, Rows, kColumns, Step>(c, to, cells + q * Step * kN, weights, p, q);
+  for (; q + kSquareColumns <= c.grid->columns; q += kSquareColumns)
+    tile_of_squares<T, Group, Rows, kSquareColumns, Step>(c, to, first.from(q * Step), weights, LanesPlace(c, p, q));
   for (; q < c.grid->columns; ++q)
-    tile_of_squares<T, Group, Rows, 1, Step>(c, to, cells + q * Step * kN, weights, p, q);
+    tile_of_squares<T, Group, Rows, 1, Step>(c, to, first.from(q * Step), weights, LanesPlace(c, p, q));
 }
 
 template <class T, int Group, int Step>
@@ -159,8 +86,7 @@ void strip_of(const ConvLanes<T>& c, std::int64_t channel, std::int64_t first, s
   } else {
     copy_cells<T, false>(c, channel, lanes, first, rows, cells);
   }
-  const LanesOut<T> to = {load_lanes<A, false>(c.scale + channel, lanes),
-                          load_lanes<A, false>(c.shift + channel, lanes), channel, lanes};
+  const LanesOut<T> to(c, channel, lanes);
   const A* weights = c.weights + channel * Group * c.grid->taps;
   const std::int64_t step_y = c.grid->step_y, step_x = c.grid->step_x;
   if (c.square3 && step_y == 1 && step_x == 1) return strip_of_squares<T, Group, 1>(c, to, cells, weights, first, rows);

@@ -3,7 +3,7 @@
 #include "common/dispatch.h"
 #include "common/parallel.h"
 #include "common/scratch.h"
-#include "kernels/conv_lanes.h"
+#include "kernels/conv_depthwise.h"
 #include "math/half.h"
 #include "ops/conv_panels.h"
 
@@ -96,6 +96,34 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
     const auto& kernels = conv_lanes_kernels().get<T>();
     const Reach reach = reach_of(grid);
     const bool square = square3(grid);
+    const auto of_image = [&](std::int64_t image) -> ConvLanes<T> {
+      const std::int64_t plane = image * grid.out_h * grid.out_w * problem.channels;
+      return {&grid,
+              problem.channels,
+              problem.outs(),
+              reach.low_y,
+              reach.low_x,
+              reach.height,
+              reach.pitch,
+              square,
+              source.ptr<const T>() + image * grid.source_h * grid.source_w * problem.channels,
+              static_cast<const A*>(packed),
+              static_cast<const A*>(affine.scale),
+              static_cast<const A*>(affine.shift),
+              affine.residual ? affine.residual->ptr<const T>() + plane : nullptr,
+              out.ptr<T>() + plane,
+              affine.activation};
+    };
+    if (problem.outs() == 1 && square && grid.step_y == grid.step_x && grid.step_y <= 2) {
+      constexpr std::int64_t kRows = 2;  // of a tile
+      const std::int64_t bands = (grid.rows + kRows - 1) / kRows, work = kRows * grid.columns * problem.channels;
+      return parallel_for(problem.images * bands, conv_grain(work), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t first = i % bands * kRows;
+          conv_depthwise_kernels().get<T>()(of_image(i / bands), first, std::min(first + kRows, grid.rows));
+        }
+      });
+    }
     const std::int64_t row = std::max<std::int64_t>(1, grid.step_y * reach.pitch);
     const std::int64_t most = std::max<std::int64_t>(1, (kStrip - reach.height * reach.pitch) / row + 1);
     const std::int64_t strips = (grid.rows + most - 1) / most, rows = (grid.rows + strips - 1) / strips;
@@ -104,24 +132,9 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
     parallel_for(problem.images * strips * slices, conv_grain(work), [&](std::int64_t begin, std::int64_t end) {
       const Scratch<A> cells(((rows - 1) * grid.step_y + reach.height) * reach.pitch * kernels.lanes);
       for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t slice = i % slices, strip = i / slices % strips, image = i / slices / strips;
-        const std::int64_t plane = image * grid.out_h * grid.out_w * problem.channels;
-        const ConvLanes<T> c = {&grid,
-                                problem.channels,
-                                problem.outs(),
-                                reach.low_y,
-                                reach.low_x,
-                                reach.height,
-                                reach.pitch,
-                                square,
-                                source.ptr<const T>() + image * grid.source_h * grid.source_w * problem.channels,
-                                static_cast<const A*>(packed),
-                                static_cast<const A*>(affine.scale),
-                                static_cast<const A*>(affine.shift),
-                                affine.residual ? affine.residual->ptr<const T>() + plane : nullptr,
-                                out.ptr<T>() + plane,
-                                affine.activation};
-        kernels.strip(c, slice * kernels.lanes, strip * rows, std::min(rows, grid.rows - strip * rows), cells.data());
+        const std::int64_t slice = i % slices, strip = i / slices % strips;
+        kernels.strip(of_image(i / slices / strips), slice * kernels.lanes, strip * rows,
+                      std::min(rows, grid.rows - strip * rows), cells.data());
       }
     });
   });
