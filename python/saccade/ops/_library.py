@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import torch
+from torch.autograd import forward_ad
 
 from saccade._native import MODULE_FOLDER
 
@@ -50,13 +51,28 @@ def call(operator: Callable[..., Any], *args: Any) -> Any:
     if torch.compiler.is_compiling():
         return operator(*args)
     try:
-        return operator(*args)
+        if _differentiated(args):
+            return operator(*args)
+        # torch.library's autograd is Python, and takes longer than a small operator.
+        with torch._C._AutoDispatchBelowAutograd():
+            return operator(*args)
     except RuntimeError as error:
         text = str(error)
         for prefix, kind in _ERRORS.items():
             if text.startswith(prefix):
                 raise kind(text[len(prefix) :].split("\n")[0]) from None
         raise
+
+
+def _differentiated(args: Sequence[Any]) -> bool:
+    if torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0:
+        return True  # torch.func and forward mode differentiate tensors that do not say so
+    if not torch.is_grad_enabled():
+        return False
+    return any(
+        arg.requires_grad if isinstance(arg, torch.Tensor) else isinstance(arg, (list, tuple)) and _differentiated(arg)
+        for arg in args
+    )
 
 
 def refuse_second_derivative(op: str) -> None:
