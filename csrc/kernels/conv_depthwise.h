@@ -1,5 +1,5 @@
-// The kernel of depthwise 3 x 3 convolutions of stride 1 or 2 along both axes (csrc/ops/conv_lanes.h), channels
-// innermost.
+// The kernel of depthwise convolutions by squares of 3, 5 or 7 taps, of stride 1 or 2 along both axes
+// (csrc/ops/conv_lanes.h), channels innermost.
 #pragma once
 
 #include "kernels/conv_lanes.h"

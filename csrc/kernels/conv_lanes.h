@@ -19,7 +19,7 @@ struct ConvLanes {
   std::int64_t channels, group;  // of all groups; of one, a power of two less than a register's lanes
   std::int64_t low_y, low_x;     // of the taps
   std::int64_t height, pitch;    // of the cells that the results of one row need, before `rows` stretches the height
-  bool square3;                  // the taps are 3 x 3 neighbours, in order
+  int square;                    // 3, 5 or 7: the side of a square of neighbouring taps, in order; or 0
   const T* source;               // one image
   const A *weights, *scale, *shift;
   const T* residual;  // of the image, or null

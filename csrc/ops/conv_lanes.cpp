@@ -27,11 +27,15 @@ Reach reach_of(const ConvGrid& grid) {
   return {*low_y, *low_x, *high_y - *low_y + 1, width, (grid.columns - 1) * grid.step_x + width};
 }
 
-bool square3(const ConvGrid& grid) {
-  if (grid.taps != 9) return false;
-  for (std::int64_t t = 0; t < 9; ++t)
-    if (grid.tap_y[t] != grid.tap_y[0] + t / 3 || grid.tap_x[t] != grid.tap_x[0] + t % 3) return false;
-  return true;
+// The side of a square of neighbouring taps, in order, that the kernels know; or 0.
+int square(const ConvGrid& grid) {
+  for (const int side : {3, 5, 7}) {
+    if (grid.taps != side * side) continue;
+    for (std::int64_t t = 0; t < grid.taps; ++t)
+      if (grid.tap_y[t] != grid.tap_y[0] + t / side || grid.tap_x[t] != grid.tap_x[0] + t % side) return 0;
+    return side;
+  }
+  return 0;
 }
 
 constexpr std::int64_t kStrip = 2048;  // registers of a strip's cells: they stay in L2 beside the outputs
@@ -95,7 +99,7 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
     using A = decltype(to_float(T{}));
     const auto& kernels = conv_lanes_kernels().get<T>();
     const Reach reach = reach_of(grid);
-    const bool square = square3(grid);
+    const int side = square(grid);
     const auto of_image = [&](std::int64_t image) -> ConvLanes<T> {
       const std::int64_t plane = image * grid.out_h * grid.out_w * problem.channels;
       return {&grid,
@@ -105,7 +109,7 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
               reach.low_x,
               reach.height,
               reach.pitch,
-              square,
+              side,
               source.ptr<const T>() + image * grid.source_h * grid.source_w * problem.channels,
               static_cast<const A*>(packed),
               static_cast<const A*>(affine.scale),
@@ -114,9 +118,10 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
               out.ptr<T>() + plane,
               affine.activation};
     };
-    if (problem.outs() == 1 && square && grid.step_y == grid.step_x && grid.step_y <= 2) {
+    if (problem.outs() == 1 && side > 0 && grid.step_y == grid.step_x && grid.step_y <= 2) {
       constexpr std::int64_t kRows = 2;  // of a tile
-      const std::int64_t bands = (grid.rows + kRows - 1) / kRows, work = kRows * grid.columns * problem.channels;
+      const std::int64_t bands = (grid.rows + kRows - 1) / kRows,
+                         work = kRows * grid.columns * grid.taps * problem.channels / 8;
       return parallel_for(problem.images * bands, conv_grain(work), [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) {
           const std::int64_t first = i % bands * kRows;
