@@ -18,6 +18,8 @@ struct ChannelBlockFunctions {
   // planes[c * plane_stride + j] = in[j * cell_stride + c].
   void (*unpack)(const A* in, std::int64_t cell_stride, std::int64_t channels, std::int64_t cells, T* planes,
                  std::int64_t plane_stride);
+  // Reads p[0 .. count), so that it is in the cache.
+  void (*fetch)(const T* p, std::int64_t count);
 };
 
 struct ChannelBlockKernels {

@@ -23,15 +23,6 @@ void forward(const MapBlock<const T>& map, const RoiTaps<Accumulator<T>>& roi, c
   }
 }
 
-// Loads, one per line, and not prefetches: the hardware follows loads in a row, at 36 GB/s on one core where bins that
-// touched their lines at random, the next plane's prefetched meanwhile, reached 11 GB/s.
-template <class T>
-void fetch(const T* p, std::int64_t count) {
-  constexpr std::int64_t kLine = 64 / sizeof(T);
-  for (std::int64_t i = 0; i < count; i += kLine)
-    static_cast<void>(*reinterpret_cast<const volatile unsigned char*>(p + i));
-}
-
 template <class V, int... I>
 SACCADE_HD auto fold(V v, std::integer_sequence<int, I...>) {
   constexpr int kHalf = sizeof...(I);
@@ -95,12 +86,10 @@ void backward(const MapBlock<Accumulator<T>>& map, const RoiTaps<Accumulator<T>>
 }  // namespace
 
 const PsRoiAlignKernels ps_roi_align_kernels = {
-    {forward<Float16>, fetch<Float16>, narrow<Float16, Float16>, narrow<Accumulator<Float16>, Float16>,
-     backward<Float16>},
-    {forward<BFloat16>, fetch<BFloat16>, narrow<BFloat16, BFloat16>, narrow<Accumulator<BFloat16>, BFloat16>,
-     backward<BFloat16>},
-    {forward<float>, fetch<float>, narrow<float, float>, narrow<Accumulator<float>, float>, backward<float>},
-    {forward<double>, fetch<double>, narrow<double, double>, narrow<Accumulator<double>, double>, backward<double>},
+    {forward<Float16>, narrow<Float16, Float16>, narrow<Accumulator<Float16>, Float16>, backward<Float16>},
+    {forward<BFloat16>, narrow<BFloat16, BFloat16>, narrow<Accumulator<BFloat16>, BFloat16>, backward<BFloat16>},
+    {forward<float>, narrow<float, float>, narrow<Accumulator<float>, float>, backward<float>},
+    {forward<double>, narrow<double, double>, narrow<Accumulator<double>, double>, backward<double>},
 };
 
 }  // namespace saccade::SACCADE_ISA

@@ -49,8 +49,6 @@ struct PsRoiAlignFunctions {
   // out[c * out_stride]: the bin's weighted sum over channel c; map.data points to the bin's first channel.
   void (*forward)(const MapBlock<const T>& map, const RoiTaps<A>& roi, const PsBin& bin, T* out,
                   std::int64_t out_stride);
-  // Reads p[0 .. count), so that it is in the cache.
-  void (*fetch)(const T* p, std::int64_t count);
   // out[bin.out + i * out_stride] for the i-th plane of every bin. `wide` where a bin has more than half the lanes.
   void (*narrow)(const PsWindow<T>& map, const PsTables<A>& tables, const PsNarrowBin* bins, std::int64_t count,
                  bool wide, T* out, std::int64_t out_stride);

@@ -146,7 +146,7 @@ class PsBins {
         const auto& list = lists[i / channels_ * out_.size(2) + j / out_.size(3)];
         const std::int64_t count = static_cast<std::int64_t>(list.size()), bytes = cells * sizeof(T);
         const T* data = input_.ptr<T>() + i * cells;
-        if (bytes <= kFetched && count * 256 >= bytes) kernels.fetch(data, cells);
+        if (bytes <= kFetched && count * 256 >= bytes) channel_block_kernels().get<T>().fetch(data, cells);
         kernels.narrow({data, row_offset.data(), 0, cells, 1, 0}, tables(j % out_.size(3)), list.data(), count, wide(),
                        out_.ptr<T>() + plane, 0);
       }
@@ -167,7 +167,7 @@ class PsBins {
     const std::int64_t plane_stride = ring * kWindow + 16;
     parallel_for(input_.size(0) * strips, 1, [&](std::int64_t first, std::int64_t last) {
       const Scratch<A> window(channels_ * plane_stride + kPsLanes);
-      const auto pack = channel_block_kernels().get<T>().pack;
+      const auto& channels = channel_block_kernels().get<T>();
       const auto& kernels = ps_roi_align_kernels().get<T>();
       for (std::int64_t task = first; task < last; ++task) {
         const std::int64_t column = task % strips * core, width = std::min(kWindow, w_ - column);
@@ -178,10 +178,10 @@ class PsBins {
           if (count == 0) continue;
           filled = std::max(filled, g * kStep - extent_ + 1);
           for (; filled < std::min(h_, (g + 1) * kStep); ++filled) {
-            kernels.fetch(image + filled * w_ * channels_, width * channels_);
+            channels.fetch(image + filled * w_ * channels_, width * channels_);
             for (std::int64_t x = 0; x < width; x += kPsLanes)  // 16 cells stay in L1 while their channels are turned
-              pack(image + (filled * w_ + x) * channels_, channels_, std::min(kPsLanes, width - x), channels_,
-                   window.data() + row_offset[filled] + x, plane_stride);
+              channels.pack(image + (filled * w_ + x) * channels_, channels_, std::min(kPsLanes, width - x), channels_,
+                            window.data() + row_offset[filled] + x, plane_stride);
           }
           kernels.narrow_of_sums(
               {window.data(), row_offset.data(), column, plane_stride, out_.size(1), bins() * plane_stride}, tables(0),

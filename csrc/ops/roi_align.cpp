@@ -224,8 +224,10 @@ class Backward {
         const T* grad = grad_.ptr<T>() + blocks_[b].region.roi[i] * channels_ * area_;
         if (planar_) {
           const auto [first, end] = bins_on(band, roi);
-          channel_block_kernels().get<T>().pack(grad + band.channel * area_ + first, area_, count, end - first,
-                                                tile + first * slice_, slice_);
+          const auto& kernels = channel_block_kernels().get<T>();
+          // In a row, where most lines are needed, and then in pack's order, which touches every third line first.
+          if (2 * (end - first) >= area_) kernels.fetch(grad + band.channel * area_, count * area_);
+          kernels.pack(grad + band.channel * area_ + first, area_, count, end - first, tile + first * slice_, slice_);
           roi_align_kernels().get<A>().backward(map, roi, params_.pooled_h, params_.pooled_w, count, tile, slice_,
                                                 work);
         } else {
