@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from saccade.ops._pool import Size, pair
-from saccade.ops._roi import is_channels_last
 
 Algorithm: TypeAlias = Literal["gemm", "winograd2", "winograd4", "winograd6"]
 ALGORITHMS: dict[str, int] = {"gemm": 0, "winograd2": 1, "winograd4": 2, "winograd6": 3}
@@ -65,13 +64,15 @@ def choose(
     """The algorithm for these arguments, and why."""
     if weight.shape[2:] != (3, 3) or stride != [1, 1]:
         return Choice("gemm", "Winograd's algorithm needs a 3 x 3 kernel and stride 1")
-    if input.dtype != torch.float32 or not is_channels_last(input) or input.device.type != "cpu":
-        return Choice("gemm", "Winograd's algorithm is for float32 in channels_last on the CPU")
+    if input.dtype != torch.float32 or input.device.type != "cpu":
+        return Choice("gemm", "Winograd's algorithm is for float32 on the CPU")
     if _precision == "exact":
         return Choice("gemm", "set_conv_precision('exact') rules Winograd's algorithm out")
     if weight.shape[0] < 16 * groups or weight.shape[1] < 8:
         return Choice("gemm", "too few channels for Winograd's algorithm")
     out = output_shape(input, weight, stride, padding, dilation)[2:]
+    if input.shape[0] * out[0] * out[1] == 0:
+        return Choice("gemm", "there is nothing to compute")
     # A weight that is being trained is packed at every step, and so is one inside a compiled graph.
     fresh = torch.compiler.is_compiling() or (weight.requires_grad and torch.is_grad_enabled())
     direct = input.shape[0] * out[0] * out[1] * 9 * weight.shape[0] * weight.shape[1] / 16
