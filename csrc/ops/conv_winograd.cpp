@@ -171,6 +171,10 @@ void winograd_pack(const float* weight, const ConvShape& shape, int m, float* pa
   const std::int64_t group_size = (m + 2) * (m + 2) * product;
   const auto transform = m == 2 ? transform_weight<2> : m == 4 ? transform_weight<4> : transform_weight<6>;
   parallel_for(shape.groups * panels.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+    // A cache line of each product: they lie far apart, often by a power of two, where single elements evict each
+    // other.
+    constexpr std::int64_t kLine = 16;
+    float lines[kWinogradMostCells * kWinogradMostCells * kLine];
     for (std::int64_t unit = begin; unit < end; ++unit) {
       const std::int64_t group = unit / panels.count(), panel = unit % panels.count(), pitch = panels.pitch(panel);
       float* to = packed + group * group_size + panels.first(panel) * depth;
@@ -178,8 +182,13 @@ void winograd_pack(const float* weight, const ConvShape& shape, int m, float* pa
         std::memset(to + i * product, 0, pitch * depth * sizeof(float));
       const std::int64_t first = group * shape.group_out_channels() + panels.first(panel);
       for (std::int64_t c = 0; c < depth; ++c)
-        for (std::int64_t k = 0; k < panels.columns(panel); ++k)
-          transform(weight + ((first + k) * depth + c) * 9, to + c * pitch + k, product);
+        for (std::int64_t k = 0; k < panels.columns(panel); k += kLine) {
+          const std::int64_t count = std::min(kLine, panels.columns(panel) - k);
+          for (std::int64_t i = 0; i < count; ++i)
+            transform(weight + ((first + k + i) * depth + c) * 9, lines + i, kLine);
+          for (std::int64_t i = 0; i < (m + 2) * (m + 2); ++i)
+            std::memcpy(to + i * product + c * pitch + k, lines + i * kLine, count * sizeof(float));
+        }
     }
   });
 }
