@@ -66,6 +66,7 @@ def _rows() -> Iterator[Row]:
     last, both = ("channels_last",), ("channels_last", "NCHW")
     for c, size in DENSE:
         yield "3×3", Shape(c, c, size, 3), last, False, 1.7, 2.7
+        yield "3×3, NCHW", Shape(c, c, size, 3), ("NCHW",), False, None, None
     for c, size, dilation in DILATED:
         yield "3×3 dilated", Shape(c, c, size, 3, dilation=dilation), last, True, 2.0, None
     for batch in (1, 8):

@@ -26,7 +26,7 @@ Tensor run(const char* op, const Tensor& input, const Tensor& weight, const std:
   check_conv2d_epilogue(op, view(input), shape, epilogue);
   const MemoryFormat format = format_of(input);
   const bool channels_last = format == MemoryFormat::ChannelsLast;
-  const ConvAlgorithm algorithm = check_conv2d_algorithm(op, algorithm_number, shape, view(input).dtype, channels_last);
+  const ConvAlgorithm algorithm = check_conv2d_algorithm(op, algorithm_number, shape, view(input).dtype);
   const Tensor ordered = in_format(input, format);
   const Tensor weights = packed ? *packed : packed_weight(weight, shape, algorithm, channels_last);
   require(weights.numel() == conv2d_packed_size(shape, algorithm, view(input).dtype, channels_last), op,
@@ -62,7 +62,7 @@ Tensor conv2d_pack(const Tensor& weight, Sizes input_shape, bool channels_last, 
   input.ndim = static_cast<int>(std::min<std::size_t>(input_shape.size(), kMaxDims));
   for (int d = 0; d < input.ndim; ++d) input.sizes[d] = input_shape[d];
   const ConvShape shape = check_conv2d("conv2d", input, view(weight), stride, padding, dilation, groups);
-  const ConvAlgorithm algorithm = check_conv2d_algorithm("conv2d", algorithm_number, shape, input.dtype, channels_last);
+  const ConvAlgorithm algorithm = check_conv2d_algorithm("conv2d", algorithm_number, shape, input.dtype);
   return packed_weight(weight, shape, algorithm, channels_last);
 }
 

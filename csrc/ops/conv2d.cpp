@@ -79,7 +79,7 @@ void conv2d(const TensorView& input, const void* packed, const ConvShape& shape,
     const ConvAffine finish = {affine.scale.data(), affine.shift.data(), epilogue.residual,
                                static_cast<Activation>(epilogue.activation)};
     if (const int m = winograd_of(algorithm))
-      return conv_winograd(input, static_cast<const float*>(packed), shape, m, finish, out);
+      return conv_winograd(input, static_cast<const float*>(packed), shape, m, rows, finish, out);
     const Taps taps = forward_taps(shape);
     convolve(forward_problem(shape, taps, rows), input, packed, finish, out);
   });

@@ -45,8 +45,7 @@ void check_conv2d_grad(const char* op, const TensorView& grad, const TensorView&
 enum class ConvAlgorithm : std::int64_t { kGemm = 0, kWinograd2 = 1, kWinograd4 = 2, kWinograd6 = 3 };
 constexpr std::int64_t kConvAlgorithms = 4;
 // The algorithm of that number, which must serve the shape and dtype.
-ConvAlgorithm check_conv2d_algorithm(const char* op, std::int64_t algorithm, const ConvShape& shape, DType dtype,
-                                     bool channels_last);
+ConvAlgorithm check_conv2d_algorithm(const char* op, std::int64_t algorithm, const ConvShape& shape, DType dtype);
 
 // Elements of the packed weights, whose dtype is the accumulator's; and the packing itself.
 std::int64_t conv2d_packed_size(const ConvShape& shape, ConvAlgorithm algorithm, DType dtype, bool channels_last);

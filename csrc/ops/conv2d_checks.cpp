@@ -74,15 +74,14 @@ void check_conv2d_epilogue(const char* op, const TensorView& input, const ConvSh
   require_same_device(op, "residual", *epilogue.residual, "input", input);
 }
 
-ConvAlgorithm check_conv2d_algorithm(const char* op, std::int64_t algorithm, const ConvShape& shape, DType dtype,
-                                     bool channels_last) {
+ConvAlgorithm check_conv2d_algorithm(const char* op, std::int64_t algorithm, const ConvShape& shape, DType dtype) {
   require(algorithm >= 0 && algorithm < kConvAlgorithms, op, ": algorithm must be a number from 0 to ",
           kConvAlgorithms - 1, ", got ", algorithm);
   const auto chosen = static_cast<ConvAlgorithm>(algorithm);
   const bool winograd = shape.y.kernel == 3 && shape.x.kernel == 3 && shape.y.stride == 1 && shape.x.stride == 1 &&
-                        dtype == DType::kFloat32 && channels_last;
+                        dtype == DType::kFloat32;
   require(chosen == ConvAlgorithm::kGemm || winograd, op,
-          ": algorithm must be 'gemm' but for a 3 x 3 kernel, stride 1, float32 and channels_last");
+          ": algorithm must be 'gemm' but for a 3 x 3 kernel, stride 1 and float32");
   return chosen;
 }
 

@@ -1,22 +1,17 @@
 #include "ops/conv_winograd.h"
 
 #include <cstring>
+#include <numeric>
 
 #include "common/parallel.h"
 #include "common/scratch.h"
 #include "kernels/conv_winograd.h"
 #include "math/winograd.h"
 #include "ops/conv_panels.h"
+#include "ops/conv_winograd_planes.h"
 
 namespace saccade {
 namespace {
-
-constexpr int kMostCells = 8;
-
-const WinogradFunctions& functions_of(int m) {
-  const WinogradKernels& kernels = winograd_kernels();
-  return m == 2 ? kernels.two : m == 4 ? kernels.four : kernels.six;
-}
 
 // U = G g G^T in double, rounded once.
 template <int M>
@@ -34,23 +29,12 @@ void transform_weight(const float* weight, float* to, std::int64_t step) {
   }
 }
 
-// Tile t of an image: its phase (y, x) of the dilation and its place in it.
-struct Tiles {
-  std::int64_t dy, dx, across, per_phase, per_image;
-
-  Tiles(const ConvShape& shape, int m) : dy(shape.y.dilation), dx(shape.x.dilation) {
-    const auto count = [m](std::int64_t out, std::int64_t d) { return ((out + d - 1) / d + m - 1) / m; };
-    across = count(shape.x.out, dx);
-    per_phase = count(shape.y.out, dy) * across;
-    per_image = per_phase * std::min(dy, shape.y.out) * std::min(dx, shape.x.out);
-  }
-};
-
 class WinogradConvolution {
  public:
-  WinogradConvolution(const TensorView& input, const float* packed, const ConvShape& shape, int m,
+  WinogradConvolution(const TensorView& input, const float* packed, const ConvShape& shape, int m, bool channels_last,
                       const ConvAffine& affine, const TensorView& out)
       : shape_(shape),
+        channels_last_(channels_last),
         m_(m),
         cells_(m + 2),
         tiles_(shape, m),
@@ -70,39 +54,36 @@ class WinogradConvolution {
                                                    shape_.out_channels * shape_.y.out * shape_.x.out) +
                                   shape_.out_channels * depth * 9;
     const std::int64_t room = operands / 2 + (1 << 18), each = products * (depth + panels_.padded());
-    const std::int64_t total = shape_.images * tiles_.per_image;
+    const std::int64_t total = shape_.images * tiles_.per_image();
     const std::int64_t most = std::max<std::int64_t>(kConvRows, std::min<std::int64_t>(room, 1 << 22) / each);
-    const std::int64_t chunks = (total + most - 1) / most;
-    std::int64_t chunk = (total + chunks - 1) / chunks;
-    chunk = std::min(total, (chunk + kConvRows - 1) / kConvRows * kConvRows);
+    const std::int64_t chunks = (total + most - 1) / most, step = std::lcm(kConvRows, tiles_.phases_x);
+    const std::int64_t chunk = std::min(total, ((total + chunks - 1) / chunks + step - 1) / step * step);
     const Scratch<float> cells(products * chunk * depth), sums(products * chunk * panels_.padded());
     for (std::int64_t group = 0; group < shape_.groups; ++group)
       for (std::int64_t first = 0; first < total; first += chunk) {
         const std::int64_t count = std::min(chunk, total - first);
-        transform_cells(group, first, count, cells.data());
+        if (channels_last_) {
+          transform_cells(group, first, count, cells.data());
+        } else {
+          winograd_planes_to_cells(input_, shape_, tiles_, group, first, count, cells.data());
+        }
         multiply(group, count, cells.data(), sums.data());
-        transform_results(group, first, count, sums.data());
+        if (channels_last_) {
+          transform_results(group, first, count, sums.data());
+        } else {
+          winograd_results_to_planes(sums.data(), shape_, tiles_, panels_, group, first, count, affine_, out_);
+        }
       }
   }
 
  private:
-  struct Place {
-    std::int64_t image, y, x;  // of the first result
-  };
-  Place place(std::int64_t tile) const {
-    const std::int64_t t = tile % tiles_.per_image, phase = t / tiles_.per_phase, inside = t % tiles_.per_phase;
-    const std::int64_t phases_x = std::min(tiles_.dx, shape_.x.out);
-    return {tile / tiles_.per_image, phase / phases_x + inside / tiles_.across * m_ * tiles_.dy,
-            phase % phases_x + inside % tiles_.across * m_ * tiles_.dx};
-  }
-
   void transform_cells(std::int64_t group, std::int64_t first, std::int64_t count, float* cells) const {
     const std::int64_t depth = shape_.group_channels();
-    const auto transform = functions_of(m_).cells;
+    const auto transform = winograd_functions(m_).cells;
     parallel_for(count, conv_grain(depth * 32), [&](std::int64_t begin, std::int64_t end) {
-      const float* pixels[kMostCells * kMostCells];
+      const float* pixels[kWinogradMostCells * kWinogradMostCells];
       for (std::int64_t t = begin; t < end; ++t) {
-        const Place at = place(first + t);
+        const WinogradTiles::Place at = tiles_.place(first + t);
         const float* image = input_ + at.image * shape_.y.in * shape_.x.in * shape_.channels + group * depth;
         for (int i = 0; i < cells_; ++i)
           for (int j = 0; j < cells_; ++j) {
@@ -136,14 +117,14 @@ class WinogradConvolution {
   }
 
   void transform_results(std::int64_t group, std::int64_t first, std::int64_t count, const float* sums) const {
-    const auto transform = functions_of(m_).results;
+    const auto transform = winograd_functions(m_).results;
     parallel_for(count, conv_grain(panels_.padded() * 32), [&](std::int64_t begin, std::int64_t end) {
-      const float* residual[kMostCells * kMostCells];
-      float* out[kMostCells * kMostCells];
+      const float* residual[kWinogradMostCells * kWinogradMostCells];
+      float* out[kWinogradMostCells * kWinogradMostCells];
       for (std::int64_t t = begin; t < end; ++t) {
         for (std::int64_t panel = 0; panel < panels_.count(); ++panel) {
           const std::int64_t channel = group * shape_.group_out_channels() + panels_.first(panel);
-          find_results(place(first + t), channel, out, residual);
+          find_results(tiles_.place(first + t), channel, out, residual);
           const float* products = sums + panels_.first(panel) * count + t * panels_.pitch(panel);
           transform({products, panels_.padded() * count, panels_.columns(panel),
                      static_cast<const float*>(affine_.scale) + channel,
@@ -154,7 +135,7 @@ class WinogradConvolution {
     });
   }
 
-  void find_results(const Place& at, std::int64_t channel, float** out, const float** residual) const {
+  void find_results(const WinogradTiles::Place& at, std::int64_t channel, float** out, const float** residual) const {
     for (int i = 0; i < m_; ++i)
       for (int j = 0; j < m_; ++j) {
         const std::int64_t y = at.y + i * tiles_.dy, x = at.x + j * tiles_.dx;
@@ -166,8 +147,9 @@ class WinogradConvolution {
   }
 
   const ConvShape& shape_;
+  const bool channels_last_;
   const int m_, cells_;
-  const Tiles tiles_;
+  const WinogradTiles tiles_;
   const Panels panels_;
   const ConvAffine& affine_;
   const float *input_, *packed_;
@@ -189,6 +171,10 @@ void winograd_pack(const float* weight, const ConvShape& shape, int m, float* pa
   const std::int64_t group_size = (m + 2) * (m + 2) * product;
   const auto transform = m == 2 ? transform_weight<2> : m == 4 ? transform_weight<4> : transform_weight<6>;
   parallel_for(shape.groups * panels.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+    // A cache line of each product: they lie far apart, often by a power of two, where single elements evict each
+    // other.
+    constexpr std::int64_t kLine = 16;
+    float lines[kWinogradMostCells * kWinogradMostCells * kLine];
     for (std::int64_t unit = begin; unit < end; ++unit) {
       const std::int64_t group = unit / panels.count(), panel = unit % panels.count(), pitch = panels.pitch(panel);
       float* to = packed + group * group_size + panels.first(panel) * depth;
@@ -196,15 +182,20 @@ void winograd_pack(const float* weight, const ConvShape& shape, int m, float* pa
         std::memset(to + i * product, 0, pitch * depth * sizeof(float));
       const std::int64_t first = group * shape.group_out_channels() + panels.first(panel);
       for (std::int64_t c = 0; c < depth; ++c)
-        for (std::int64_t k = 0; k < panels.columns(panel); ++k)
-          transform(weight + ((first + k) * depth + c) * 9, to + c * pitch + k, product);
+        for (std::int64_t k = 0; k < panels.columns(panel); k += kLine) {
+          const std::int64_t count = std::min(kLine, panels.columns(panel) - k);
+          for (std::int64_t i = 0; i < count; ++i)
+            transform(weight + ((first + k + i) * depth + c) * 9, lines + i, kLine);
+          for (std::int64_t i = 0; i < (m + 2) * (m + 2); ++i)
+            std::memcpy(to + i * product + c * pitch + k, lines + i * kLine, count * sizeof(float));
+        }
     }
   });
 }
 
-void conv_winograd(const TensorView& input, const float* packed, const ConvShape& shape, int m,
+void conv_winograd(const TensorView& input, const float* packed, const ConvShape& shape, int m, bool channels_last,
                    const ConvAffine& affine, const TensorView& out) {
-  WinogradConvolution(input, packed, shape, m, affine, out).run();
+  WinogradConvolution(input, packed, shape, m, channels_last, affine, out).run();
 }
 
 }  // namespace saccade

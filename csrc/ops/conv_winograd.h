@@ -1,7 +1,8 @@
-// 3 x 3 convolution of stride 1 by Winograd's minimal filtering (math/winograd.h), float32, channels_last: tiles of
-// m x m results become (m + 2)^2 small matrix products over the channels. A dilated one is dilation_y * dilation_x
-// interleaved dense ones. The tiles are taken in chunks whose transformed cells and products stay within half of what
-// the convolution's own operands take; each of the three steps of a chunk is shared among the threads.
+// 3 x 3 convolution of stride 1 by Winograd's minimal filtering (math/winograd.h), float32: tiles of m x m results
+// become (m + 2)^2 small matrix products over the channels. A dilated one is dilation_y * dilation_x interleaved dense
+// ones. The tiles are taken in chunks whose transformed cells and products stay within half of what the convolution's
+// own operands take; each of the three steps of a chunk is shared among the threads. Both memory formats give the same
+// bits: planes pass through strips whose channels are innermost (csrc/ops/conv_winograd_planes.h).
 #pragma once
 
 #include "math/conv2d.h"
@@ -12,7 +13,7 @@ namespace saccade {
 std::int64_t winograd_packed_size(const ConvShape& shape, int m);
 // weight: (out_channels, channels / groups, 3, 3), contiguous.
 void winograd_pack(const float* weight, const ConvShape& shape, int m, float* packed);
-void conv_winograd(const TensorView& input, const float* packed, const ConvShape& shape, int m,
+void conv_winograd(const TensorView& input, const float* packed, const ConvShape& shape, int m, bool channels_last,
                    const ConvAffine& affine, const TensorView& out);
 
 }  // namespace saccade

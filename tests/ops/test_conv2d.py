@@ -143,11 +143,11 @@ def test_torch_samples(device):
 
 def test_unbatched(device):
     (x, weight, bias), sizes = tensors(CASES["3x3"], device=device)
-    expected = ops.conv2d(x, weight, bias, **sizes)
-    assert torch.equal(ops.conv2d(x[1], weight, bias, **sizes), expected[1])
+    expected = ops.conv2d(x[1:], weight, bias, **sizes)[0]
+    assert torch.equal(ops.conv2d(x[1], weight, bias, **sizes), expected)
     residual = torch.rand_like(expected)
-    fused = ops.conv2d_fused(x[1], weight, bias, **sizes, residual=residual[1], activation="relu")
-    assert_close(fused, (expected[1] + residual[1]).relu(), "reduction")
+    fused = ops.conv2d_fused(x[1], weight, bias, **sizes, residual=residual, activation="relu")
+    assert_close(fused, (expected + residual).relu(), "reduction")
 
 
 @pytest.mark.parametrize("layout", FORMATS)
@@ -194,6 +194,7 @@ def test_nan_and_infinity_stay_in_their_windows(name, layout, device):
 def test_empty(layout, device):
     (x, weight, bias), sizes = tensors(CASES["3x3"], layout=layout, device=device)
     assert ops.conv2d(x[:0], weight, bias, **sizes).shape == (0, 33, 9, 11)
+    assert ops.explain_conv2d(x[:0], weight, bias, **sizes).startswith("gemm: ")
     nothing = ops.conv2d(x[:, :0], weight[:, :0], bias, **sizes)
     assert_close(nothing.cpu(), bias.cpu()[:, None, None].expand(2, 33, 9, 11), "exact")
     padded = ops.conv2d(x[:, :, :0], weight, bias, padding=2)
@@ -223,9 +224,9 @@ def test_a_stride_longer_than_any_image(device):
 SERVED = {
     "gemm": ("dilated, stride", FORMATS),
     "planar": ("3x3", FORMATS[:1]),
-    "winograd2": ("3x3", FORMATS[1:]),
-    "winograd4": ("3x3", FORMATS[1:]),
-    "winograd6": ("3x3", FORMATS[1:]),
+    "winograd2": ("3x3", FORMATS),
+    "winograd4": ("3x3", FORMATS),
+    "winograd6": ("3x3", FORMATS),
     "depthwise": ("depthwise", FORMATS),
 }
 
@@ -255,6 +256,34 @@ def test_error_bounds(algorithm):
         assert ((ours - theirs).norm() / theirs.norm()).item() <= ERRORS[algorithm]
 
 
+WINOGRAD_CASES = {
+    "lines longer than a strip": ((1, 17, 7, 1500), (20, 17, 3, 3), 1, 1, 1, 1),
+    "several chunks": ((3, 64, 57, 61), (70, 64, 3, 3), 1, 1, 1, 1),
+    "phases": ((2, 33, 23, 29), (18, 33, 3, 3), 1, 2, (2, 3), 1),
+    "phases in lines longer than a strip": ((1, 16, 20, 600), (20, 16, 3, 3), 1, 9, 9, 1),
+    "more phases than results": ((1, 8, 20, 21), (16, 8, 3, 3), 1, 0, (9, 10), 1),
+    "padding beyond a tile": ((2, 5, 9, 11), (17, 5, 3, 3), 1, (12, 9), 1, 1),
+    "groups": ((2, 18, 30, 31), (34, 9, 3, 3), 1, 0, 1, 2),
+}
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("algorithm", ["winograd2", "winograd4", "winograd6"])
+@pytest.mark.parametrize("case", WINOGRAD_CASES.values(), ids=WINOGRAD_CASES)
+def test_winograd(case, algorithm):
+    (x, weight, bias), sizes = tensors(case)
+    plain = functional.conv2d(*in_double((x, weight, bias)), **sizes)
+    residual = torch.randn(plain.shape, generator=torch.Generator().manual_seed(1))
+    expected = functional.elu(plain * bias.double()[:, None, None] + residual)
+    results = []
+    for layout in FORMATS:
+        inputs, more = (t.contiguous(memory_format=layout) for t in (x, residual))
+        fused = {"scale": bias, "residual": more, "activation": "elu", "algorithm": algorithm}
+        results += with_threads(lambda fused=fused, x=inputs: ops.conv2d_fused(x, weight, bias, **sizes, **fused))
+    assert ((results[0] - expected).norm() / expected.norm()).item() <= ERRORS[algorithm]
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
 NOT_SERVED = {"winograd4": "1x1", "winograd2": "3x3 stride 2", "winograd6": "dilated, stride", "depthwise": "3x3"}
 
 
@@ -282,8 +311,9 @@ def test_explain(name, layout):
     assert torch.equal(ops.conv2d(*inputs, **sizes, algorithm=algorithm), ops.conv2d(*inputs, **sizes))
 
 
-def test_precision():
-    inputs, sizes = tensors(((1, 64, 30, 31), (64, 64, 3, 3), 1, 1, 1, 1), layout=torch.channels_last)
+@pytest.mark.parametrize("layout", FORMATS)
+def test_precision(layout):
+    inputs, sizes = tensors(((1, 64, 30, 31), (64, 64, 3, 3), 1, 1, 1, 1), layout=layout)
     assert ops.explain_conv2d(*inputs, **sizes).startswith("winograd")
     try:
         ops.set_conv_precision("exact")

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from saccade.ops._pool import Size, pair
-from saccade.ops._roi import is_channels_last
 
 Algorithm: TypeAlias = Literal["gemm", "winograd2", "winograd4", "winograd6"]
 ALGORITHMS: dict[str, int] = {"gemm": 0, "winograd2": 1, "winograd4": 2, "winograd6": 3}
@@ -25,7 +24,7 @@ _precision: Literal["fast", "exact"] = "fast"
 
 
 def set_conv_precision(precision: Literal["fast", "exact"]) -> None:
-    """Say whether convolutions may use Winograd's algorithm.
+    """Say whether convolutions and their gradients may use Winograd's algorithm.
 
     Args:
         precision: ``"fast"`` (the default) allows it where it is faster; ``"exact"`` rules it out. Its results
@@ -45,7 +44,8 @@ def set_conv_precision(precision: Literal["fast", "exact"]) -> None:
 # measured times (AMD Zen 4) with one multiply-add of a register as the unit. So is the rate at which weights arrive
 # from memory, and what it takes to transform one.
 _TRANSFORMS = {2: 62, 4: 207, 6: 450}
-_BYTES_PER_UNIT, _PACK = 7, 200
+_BYTES_PER_UNIT = 7
+_PACK = {2: 150, 4: 450, 6: 800}
 
 
 def _winograd_cost(m: int, input: Tensor, weight: Tensor, out: list[int], dilation: list[int], fresh: bool) -> float:
@@ -56,24 +56,32 @@ def _winograd_cost(m: int, input: Tensor, weight: Tensor, out: list[int], dilati
     multiply = math.ceil(tiles / 2) * 2 * products * channels * outs / 16
     load = 4 * products * channels * outs / _BYTES_PER_UNIT
     transform = tiles * _TRANSFORMS[m] * (input.shape[1] + outs) / 16
-    return max(multiply, load) + transform + (_PACK * channels * outs if fresh else 0)
+    return max(multiply, load) + transform + (_PACK[m] * channels * outs if fresh else 0)
 
 
 def choose(
-    input: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int
+    input: Tensor,
+    weight: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    fresh: bool = False,
 ) -> Choice:
-    """The algorithm for these arguments, and why."""
+    """The algorithm for these arguments, and why; ``fresh`` where the weight is packed for this one call."""
     if weight.shape[2:] != (3, 3) or stride != [1, 1]:
         return Choice("gemm", "Winograd's algorithm needs a 3 x 3 kernel and stride 1")
-    if input.dtype != torch.float32 or not is_channels_last(input) or input.device.type != "cpu":
-        return Choice("gemm", "Winograd's algorithm is for float32 in channels_last on the CPU")
+    if input.dtype != torch.float32 or input.device.type != "cpu":
+        return Choice("gemm", "Winograd's algorithm is for float32 on the CPU")
     if _precision == "exact":
         return Choice("gemm", "set_conv_precision('exact') rules Winograd's algorithm out")
     if weight.shape[0] < 16 * groups or weight.shape[1] < 8:
         return Choice("gemm", "too few channels for Winograd's algorithm")
     out = output_shape(input, weight, stride, padding, dilation)[2:]
+    if input.shape[0] * out[0] * out[1] == 0:
+        return Choice("gemm", "there is nothing to compute")
     # A weight that is being trained is packed at every step, and so is one inside a compiled graph.
-    fresh = torch.compiler.is_compiling() or (weight.requires_grad and torch.is_grad_enabled())
+    fresh = fresh or torch.compiler.is_compiling() or (weight.requires_grad and torch.is_grad_enabled())
     direct = input.shape[0] * out[0] * out[1] * 9 * weight.shape[0] * weight.shape[1] / 16
     costs = {m: _winograd_cost(m, input, weight, out, dilation, fresh) for m in (2, 4, 6)}
     m = min(costs, key=costs.__getitem__)

@@ -214,7 +214,7 @@ def _(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    input, weight, bias, _, ctx.stride, ctx.padding, ctx.dilation, ctx.groups, _ = inputs
+    input, weight, bias, _, ctx.stride, ctx.padding, ctx.dilation, ctx.groups, ctx.algorithm = inputs
     ctx.bias_dtype = None if bias is None else bias.dtype
     ctx.save_for_backward(input, weight)
 
@@ -222,13 +222,34 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     input, weight = ctx.saved_tensors
     needed = list(ctx.needs_input_grad[:3])
+    grad_of_input = _winograd_backward_input(ctx, grad, input, weight) if needed[0] else None
+    needed[0] = needed[0] and grad_of_input is None
     grads = torch.ops.saccade._conv2d_backward(
         grad, input, weight, ctx.stride, ctx.padding, ctx.dilation, ctx.groups, needed
     )
     grad_input, grad_weight, grad_bias = (g if need else None for g, need in zip(grads, needed, strict=True))
     if grad_bias is not None:
         grad_bias = grad_bias.to(ctx.bias_dtype)
-    return grad_input, grad_weight, grad_bias, *(None,) * 6
+    return grad_input if grad_of_input is None else grad_of_input, grad_weight, grad_bias, *(None,) * 6
+
+
+def _winograd_backward_input(ctx: Any, grad: Tensor, input: Tensor, weight: Tensor) -> Tensor | None:
+    """The convolution of the gradient with the weights turned around, where Winograd's algorithm is faster at it."""
+    margins = [2 * ctx.dilation[i // 2] - ctx.padding[i] for i in range(4)]
+    if ctx.algorithm == ALGORITHMS["gemm"] or min(margins) < 0:
+        return None
+    group = weight.unflatten(0, (ctx.groups, -1))
+    turned = group.transpose(1, 2).flatten(0, 1).flip(2, 3)
+    layout = memory_format(input)
+    grad = grad.contiguous(memory_format=layout)
+    algorithm = choose(grad, turned, ctx.stride, margins, ctx.dilation, ctx.groups, fresh=True).algorithm
+    if algorithm == "gemm":
+        return None
+    number = ALGORITHMS[algorithm]
+    grad_input: Tensor = torch.ops.saccade.conv2d(
+        grad, turned, None, None, ctx.stride, margins, ctx.dilation, ctx.groups, number
+    )
+    return grad_input.contiguous(memory_format=layout)
 
 
 torch.library.register_autograd("saccade::conv2d", _backward, setup_context=_save)
