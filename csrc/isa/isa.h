@@ -1,5 +1,5 @@
-// Run-time choice of the instruction set (design: generic baseline, AVX2+FMA, AVX-512, AVX-512 with products of bfloat16;
-// chosen once, on first use).
+// Run-time choice of the instruction set (design: generic baseline, AVX2+FMA, AVX-512, AVX-512 with products of
+// bfloat16; chosen once, on first use).
 #pragma once
 
 #include <string>
@@ -13,8 +13,8 @@ const char* isa_name(Isa isa);
 // The best level that this processor runs.
 Isa detected_isa();
 
-// The level in use: `SACCADE_ISA` (generic, avx2, avx512, avx512_bf16) if set, else the detected one. An unknown name or
-// a level the processor lacks throws ValueError, each time it is asked for.
+// The level in use: `SACCADE_ISA` (generic, avx2, avx512, avx512_bf16) if set, else the detected one. An unknown name
+// or a level the processor lacks throws ValueError, each time it is asked for.
 Isa active_isa();
 
 }  // namespace saccade

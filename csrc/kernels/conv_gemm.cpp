@@ -97,8 +97,14 @@ void pack(const T* weight, std::int64_t n_step, std::int64_t k_step, std::int64_
 
 template <class T, class A = Accumulator<T>>
 constexpr ConvGemmFunctions<T> functions() {
-  return {multiply<Singles<A>, false>, multiply<Singles<A>, true>, finish_rows<T>, finish_planes<T>,
-          copy_pixel<T>,               pack<T>,                     kColumns<A>,    kLanes<A>};
+  return {multiply<Singles<A>, false>,
+          multiply<Singles<A>, true>,
+          finish_rows<T>,
+          finish_planes<T>,
+          copy_pixel<T>,
+          pack<T>,
+          kColumns<A>,
+          kLanes<A>};
 }
 
 }  // namespace

@@ -8,8 +8,8 @@
 namespace saccade {
 
 struct ConvPairsKernels {
-  // A step takes two elements of the depth; panel[k][j] are the 32 bits of the pair of weights. Where the depth is odd the
-  // last element is taken with a zero, and nothing behind it is read.
+  // A step takes two elements of the depth; panel[k][j] are the 32 bits of the pair of weights. Where the depth is odd
+  // the last element is taken with a zero, and nothing behind it is read.
   void (*multiply)(const ConvTile<BFloat16>& tile);  // step 1
   // Weight n * n_step + k * k_step, k < depth, as half (first + k) % 2 of panel[(first + k) / 2][n], n < columns. The
   // rest is left as it is.

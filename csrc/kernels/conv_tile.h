@@ -1,10 +1,10 @@
 // The product of a tile: six rows by four registers of columns (two without AVX-512, which has half as many), every sum
 // in a register over the whole depth. A step loads a row of the panel and broadcasts one cell of each row of the tile:
-// 24 multiply-adds for ten loads, and 256 bytes of the panel, which L2 supplies. Panels are blocked by the caller so that
-// one stays in L2 over many tiles.
+// 24 multiply-adds for ten loads, and 256 bytes of the panel, which L2 supplies. Panels are blocked by the caller so
+// that one stays in L2 over many tiles.
 //
-// Product says what a step is: E, the type of the rows' elements; kWidth, how many of them it takes; cell(p), those at p
-// in every lane; multiply_add(a, b, sum); and where kWidth is 2, last_cell(p), the one at p and a zero.
+// Product says what a step is: E, the type of the rows' elements; kWidth, how many of them it takes; cell(p), those at
+// p in every lane; multiply_add(a, b, sum); and where kWidth is 2, last_cell(p), the one at p and a zero.
 #pragma once
 
 #include "isa/exp.h"

@@ -84,20 +84,19 @@ class Gemm {
     // Only sums that wait for another block need a place of their own.
     const bool single = whole <= depth_.largest();
     const auto sums = [&](std::int64_t r) { return buffers.sums.data() + (single ? 0 : r - first) * pitch; };
-    for_each_block(depth_,
-                   [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps, std::int64_t offset) {
-                     const A* block = weights + steps_.before(c, channels, t) * pitch;
-                     ConvTile<E> tile = {nullptr, 0,     taps / run_, channels * run_, 1,
-                                         block,   pitch, offset > 0,  nullptr};
-                     Result next = result(first);
-                     for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
-                       const bool inside = find_cells(next, count, t, taps, group * depth_.channels + c, buffers);
-                       tile.offsets = inside ? offsets_.data() + t / run_ : nullptr;
-                       tile.count = count, tile.sums = sums(r);
-                       if (offset + channels * taps < whole) return multiply(tile, buffers);
-                       finish(group, panel, r, tile, buffers);
-                     });
-                   });
+    for_each_block(
+        depth_, [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps, std::int64_t offset) {
+          const A* block = weights + steps_.before(c, channels, t) * pitch;
+          ConvTile<E> tile = {nullptr, 0, taps / run_, channels * run_, 1, block, pitch, offset > 0, nullptr};
+          Result next = result(first);
+          for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
+            const bool inside = find_cells(next, count, t, taps, group * depth_.channels + c, buffers);
+            tile.offsets = inside ? offsets_.data() + t / run_ : nullptr;
+            tile.count = count, tile.sums = sums(r);
+            if (offset + channels * taps < whole) return multiply(tile, buffers);
+            finish(group, panel, r, tile, buffers);
+          });
+        });
     if (whole > 0) return;
     for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
       std::memset(sums(r), 0, count * pitch * sizeof(A));

@@ -28,13 +28,13 @@ void conv_pairs_pack(const ConvProblem& problem, const ConvWeights& weights, voi
                              panels.first(panel) * weights.n_step;
       float* to = static_cast<float*>(packed) + (group * panels.padded() + panels.first(panel)) * steps.whole();
       std::memset(to, 0, steps.whole() * pitch * sizeof(float));
-      for_each_block(problem.depth(), [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps,
-                                          std::int64_t) {
-        for (std::int64_t j = t; j < t + taps; ++j)
-          conv_pairs_kernels()->pack(from + c * weights.c_step + weights.taps[j], weights.n_step, weights.c_step,
-                                     panels.columns(panel), j % steps.run * channels, channels, pitch,
-                                     to + steps.before(c, channels, j) * pitch);
-      });
+      for_each_block(problem.depth(),
+                     [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps, std::int64_t) {
+                       for (std::int64_t j = t; j < t + taps; ++j)
+                         conv_pairs_kernels()->pack(from + c * weights.c_step + weights.taps[j], weights.n_step,
+                                                    weights.c_step, panels.columns(panel), j % steps.run * channels,
+                                                    channels, pitch, to + steps.before(c, channels, j) * pitch);
+                     });
     }
   });
 }

@@ -22,8 +22,8 @@ void for_each_block(const ConvDepth& depth, const Body& body) {
   }
 }
 
-// With few channels the taps of a row of the kernel are taken as one of as many more channels, whose cells are neighbours
-// in memory. How many; 1: every tap by itself.
+// With few channels the taps of a row of the kernel are taken as one of as many more channels, whose cells are
+// neighbours in memory. How many; 1: every tap by itself.
 inline std::int64_t neighbouring_taps(const ConvProblem& problem) {
   constexpr std::int64_t kFew = 16;
   const ConvGrid& grid = problem.grid;

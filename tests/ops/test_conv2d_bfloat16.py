@@ -1,4 +1,4 @@
-"""bfloat16, which some processors multiply as it is: products are exact and summed in float32, results are rounded once."""
+"""bfloat16, which some processors multiply as it is: exact products, sums in float32, one rounding of the result."""
 
 import pytest
 import torch

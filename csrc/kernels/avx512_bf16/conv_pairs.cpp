@@ -15,9 +15,7 @@ struct Pairs {
     return (V)splat<Vec<std::uint32_t>>(bits);
   }
   SACCADE_HD V last_cell(const E* p) { return (V)splat<Vec<std::uint32_t>>(p->bits); }
-  SACCADE_HD V multiply_add(V a, V b, V sum) {
-    return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
-  }
+  SACCADE_HD V multiply_add(V a, V b, V sum) { return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b); }
 };
 
 void pack(const BFloat16* weight, std::int64_t n_step, std::int64_t k_step, std::int64_t columns, std::int64_t first,
