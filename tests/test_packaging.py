@@ -54,7 +54,7 @@ def test_unknown_instruction_set_is_named():
         "import saccade._numpy as m; m.active_isa()",
         **{**os.environ, "SACCADE_ISA": "avx3"},
     )
-    assert "ValueError: SACCADE_ISA must be generic, avx2 or avx512, got 'avx3'" in result.stderr
+    assert "ValueError: SACCADE_ISA must be generic, avx2, avx512 or avx512_bf16, got 'avx3'" in result.stderr
 
 
 def test_forced_instruction_set_is_used():

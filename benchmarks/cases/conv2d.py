@@ -80,6 +80,11 @@ def _rows() -> Iterator[Row]:
         yield "3×3, 32 groups", Shape(c, c, size, 3, stride, groups=32), both, False, 2.5, None
 
 
+# ResNet-50: channels, outs, size, kernel, stride.
+BFLOAT16 = [
+    (3, 64, 224, 7, 2), (64, 64, 56, 3, 1), (64, 256, 56, 1, 1), (256, 64, 56, 1, 1), (256, 512, 56, 1, 2),
+    (128, 128, 28, 3, 1), (1024, 256, 14, 1, 1), (512, 512, 7, 3, 1), (2048, 512, 7, 1, 1),
+]  # fmt: skip
 BACKWARD = [
     Shape(64, 64, 56, 3, batch=4), Shape(256, 256, 14, 3, batch=4), Shape(128, 128, 56, 3, 2, batch=4),
     Shape(256, 64, 56, 1, batch=4), Shape(1024, 256, 14, 1, batch=4), Shape(3, 64, 224, 7, 2, batch=2),
@@ -116,6 +121,16 @@ def cases(quick: bool) -> Iterator[Case]:
                 bar=1.0,
                 prepare=partial(_backward, shape, layout),
             )
+    for sizes in BFLOAT16[1:3] if quick else BFLOAT16:
+        shape = Shape(*sizes)
+        yield Case(
+            name=f"conv2d/bfloat16-{str(shape).replace(' ', '').replace('→', '-')}",
+            operation="conv2d",
+            group="conv2d, bfloat16",
+            size=f"{shape}, channels_last",
+            threads=(1, 2),
+            prepare=partial(_bfloat16, shape),
+        )
     yield Case(
         name="conv2d_fused/affine-residual-relu",
         operation="conv2d_fused",
@@ -182,6 +197,24 @@ def _forward(shape: Shape, layout: str, faster: bool) -> Work:
         # F(6 x 6) is bounded in norm; its largest error is a few times as large.
         verify=close(atol=1e-4, rtol=1e-4),
         flops=shape.flops,
+    )
+
+
+def _bfloat16(shape: Shape) -> Work:
+    import torch
+
+    from saccade import ops
+
+    x, weight = (t.bfloat16().contiguous(memory_format=torch.channels_last) for t in _operands(shape))
+    sizes = shape.stride, shape.padding, shape.dilation, shape.groups
+    return Work(
+        ours=lambda: ops.conv2d(x, weight, None, *sizes),
+        references={
+            "torch": reference("torch", lambda _: lambda: torch.nn.functional.conv2d(x, weight, None, *sizes)),
+            "float32": reference("saccade", lambda _: partial(ops.conv2d, x.float(), weight.float(), None, *sizes)),
+        },
+        # Results differ by a rounding to bfloat16. No rate: its share of float32's peak would say nothing.
+        verify=close(atol=1e-2, rtol=1.6e-2),
     )
 
 

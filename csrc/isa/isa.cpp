@@ -9,6 +9,7 @@ namespace saccade {
 
 const char* isa_name(Isa isa) {
   switch (isa) {
+    case Isa::kAvx512Bf16: return "avx512_bf16";
     case Isa::kAvx512: return "avx512";
     case Isa::kAvx2: return "avx2";
     case Isa::kGeneric: break;
@@ -23,6 +24,7 @@ Isa detected_isa() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
+  if (avx512 && __builtin_cpu_supports("avx512bf16")) return Isa::kAvx512Bf16;
   if (avx512) return Isa::kAvx512;
   if (avx2) return Isa::kAvx2;
 #endif
@@ -35,12 +37,12 @@ Isa choose_isa() {
   const char* wanted = std::getenv("SACCADE_ISA");
   const Isa best = detected_isa();
   if (wanted == nullptr || *wanted == '\0') return best;
-  for (Isa isa : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
+  for (Isa isa : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16}) {
     if (std::string_view(wanted) != isa_name(isa)) continue;
     require(isa <= best, "SACCADE_ISA=", wanted, ": this processor runs ", isa_name(best), " at best");
     return isa;
   }
-  throw ValueError(concat("SACCADE_ISA must be generic, avx2 or avx512, got '", wanted, "'"));
+  throw ValueError(concat("SACCADE_ISA must be generic, avx2, avx512 or avx512_bf16, got '", wanted, "'"));
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // The SIMD vocabulary of all kernels: compiler vector extensions, one spelling for every instruction set.
 //
 // Include it only from csrc/kernels/*.cpp, which are compiled once per instruction set with SACCADE_ISA set to the
-// name of the namespace that holds everything (generic, avx2, avx512) and SACCADE_VEC_BYTES to the register width.
+// name of the namespace that holds everything (generic, avx2, ...) and SACCADE_VEC_BYTES to the register width.
 // Everything here is static and always inlined: nothing wide can leak into another level's object.
 //
 //   Vec<float>            a full register; Vec<float, 8> any power-of-two number of lanes
@@ -303,6 +303,13 @@ SACCADE_HD void store_as(S* p, Vec<A, N> v) {
     store<Vec<A, N>>(p, v);
   } else if constexpr (std::is_same_v<S, BFloat16>) {
     // Round to nearest even; NaN stays a quiet NaN.
+#if defined(__AVX512BF16__)
+    if constexpr (N == 16) {  // subnormal results become zero
+      const auto half = _mm512_cvtneps_pbh((__m512)v);
+      std::memcpy(p, &half, sizeof(half));
+      return;
+    }
+#endif
     const auto bits = (Vec<std::uint32_t, N>)v;
     const auto rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     const auto quiet = (bits >> 16) | 0x40u;

@@ -1,108 +1,19 @@
-// The product of a tile: six rows by four registers of columns (two without AVX-512, which has half as many), every sum
-// in a register over the whole depth. A step loads a row of the panel and broadcasts one element of each row of the
-// tile: 24 multiply-adds for ten loads, and 256 bytes of the panel, which L2 supplies. Panels are blocked by the caller
-// so that one stays in L2 over many tiles.
 #include "kernels/conv_gemm.h"
 
-#include "isa/exp.h"
-#include "kernels/streams.h"
+#include "kernels/conv_tile.h"
 
 namespace saccade::SACCADE_ISA {
 namespace {
 
-constexpr int kRegisters = SACCADE_VEC_BYTES == 64 ? 4 : 2;
+// One element of the depth at a time.
 template <class A>
-constexpr std::int64_t kColumns = kRegisters * kLanes<A>;
-
-template <class A, bool Whole, int Rows>
-SACCADE_HD void write_column(const ConvFinish<A>& f, const Vec<A>* sum, std::int64_t step, std::int64_t j,
-                             std::int64_t lanes) {
-  using V = Vec<A>;
-  const V scale = load_lanes<A, Whole>(f.scale + j, lanes), shift = load_lanes<A, Whole>(f.shift + j, lanes);
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; ++r) {
-    V value = fma(sum[r * step], scale, shift);
-    if (f.residual) value += load_lanes<A, Whole>(f.residual[r] + j, lanes);
-    if (f.activation == Activation::kRelu) value = activate<Activation::kRelu, RegisterArithmetic>(value);
-    store_lanes<A, Whole>(f.out[r] + j, value, lanes);
-  }
-}
-
-template <class A, int Rows, int Registers>
-SACCADE_HD void write_tile(const ConvFinish<A>& f, Vec<A> (&sum)[Rows][Registers]) {
-  constexpr int kN = kLanes<A>;
-#pragma GCC unroll 4
-  for (int v = 0; v < Registers; ++v) {
-    const std::int64_t lanes = f.columns - v * kN;
-    if (lanes >= kN) {
-      write_column<A, true, Rows>(f, &sum[0][v], Registers, v * kN, kN);
-    } else {
-      write_column<A, false, Rows>(f, &sum[0][v], Registers, v * kN, lanes);
-    }
-  }
-}
-
-template <class A, int Rows, int Registers, bool Strided>
-void multiply_tile(const ConvTile<A>& tile) {
-  constexpr int kN = kLanes<A>;
-  using V = Vec<A>;
-  V sum[Rows][Registers];
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < Registers; ++v)
-      sum[r][v] = tile.accumulate ? load<V>(tile.sums + r * tile.pitch + v * kN) : V{};
-  const A* panel = tile.panel;
-  const std::int64_t pitch = tile.pitch, step = Strided ? tile.step : 1;
-  for (std::int64_t t = 0; t < tile.taps; ++t) {
-    const A* rows[Rows];
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; ++r)
-      rows[r] = tile.offsets ? tile.rows[r] + tile.offsets[t] : tile.rows[t * tile.count + r];
-    for (std::int64_t k = 0; k < tile.depth; ++k, panel += pitch) {
-      V b[Registers];
-#pragma GCC unroll 4
-      for (int v = 0; v < Registers; ++v) b[v] = load<V>(panel + v * kN);
-#pragma GCC unroll 8
-      for (int r = 0; r < Rows; ++r) {
-        const V a = splat<V>(rows[r][k * step]);
-#pragma GCC unroll 4
-        for (int v = 0; v < Registers; ++v) sum[r][v] = fma(a, b[v], sum[r][v]);
-      }
-    }
-  }
-  if (tile.finish != nullptr) {
-    const ConvFinish<A> finish = *tile.finish;  // a copy, which the outputs cannot alias
-    return write_tile<A, Rows, Registers>(finish, sum);
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < Registers; ++v) store(tile.sums + r * tile.pitch + v * kN, sum[r][v]);
-}
-
-template <class A, int Registers, bool Strided>
-void multiply_rows(const ConvTile<A>& tile) {
-  switch (tile.count) {
-    case 1: return multiply_tile<A, 1, Registers, Strided>(tile);
-    case 2: return multiply_tile<A, 2, Registers, Strided>(tile);
-    case 3: return multiply_tile<A, 3, Registers, Strided>(tile);
-    case 4: return multiply_tile<A, 4, Registers, Strided>(tile);
-    case 5: return multiply_tile<A, 5, Registers, Strided>(tile);
-    default: return multiply_tile<A, 6, Registers, Strided>(tile);
-  }
-}
-
-template <class A, bool Strided>
-void multiply(const ConvTile<A>& tile) {
-  const std::int64_t registers = tile.pitch / kLanes<A>;
-  if constexpr (kRegisters > 2) {
-    if (registers == 4) return multiply_rows<A, 4, Strided>(tile);
-    if (registers == 3) return multiply_rows<A, 3, Strided>(tile);
-  }
-  if (registers == 2) return multiply_rows<A, 2, Strided>(tile);
-  multiply_rows<A, 1, Strided>(tile);
-}
+struct Singles {
+  using E = A;
+  using V = Vec<E>;
+  static constexpr std::int64_t kWidth = 1;
+  SACCADE_HD V cell(const E* p) { return splat<V>(*p); }
+  SACCADE_HD V multiply_add(V a, V b, V sum) { return fma(a, b, sum); }
+};
 
 template <class T, Activation Kind, bool Whole>
 SACCADE_HD void finish_lanes(const ConvFinish<T>& f, std::int64_t row, std::int64_t j, std::int64_t lanes,
@@ -186,8 +97,14 @@ void pack(const T* weight, std::int64_t n_step, std::int64_t k_step, std::int64_
 
 template <class T, class A = Accumulator<T>>
 constexpr ConvGemmFunctions<T> functions() {
-  return {multiply<A, false>, multiply<A, true>, finish_rows<T>, finish_planes<T>,
-          copy_pixel<T>,      pack<T>,           kColumns<A>,    kLanes<A>};
+  return {multiply<Singles<A>, false>,
+          multiply<Singles<A>, true>,
+          finish_rows<T>,
+          finish_planes<T>,
+          copy_pixel<T>,
+          pack<T>,
+          kColumns<A>,
+          kLanes<A>};
 }
 
 }  // namespace

@@ -21,15 +21,16 @@ struct ConvFinish;
 // sums[r][j] (+)= sum over t, k of row(t, r)[k * step] * panel[(t * depth + k) * pitch + j], where row(t, r) is
 // rows[t * count + r] or, with `offsets`, rows[r] + offsets[t]. With `finish`
 // they go straight into its outputs, as finish_rows would bring them there (its `sums` is not read).
-template <class A>
+template <class E>
 struct ConvTile {
-  const A* const* rows;
+  using A = std::conditional_t<std::is_same_v<E, double>, double, float>;
+  const E* const* rows;
   std::int64_t count, taps, depth, step;
   const A* panel;
   std::int64_t pitch;                     // a multiple of a register's lanes
   bool accumulate;                        // whether sums hold a part already
   A* sums;                                // [count][pitch]
-  const ConvFinish<A>* finish = nullptr;  // of rows; activation none or ReLU
+  const ConvFinish<E>* finish = nullptr;  // of rows; activation none or ReLU
   const std::int64_t* offsets = nullptr;
 };
 

@@ -6,9 +6,9 @@
 //
 // input (n, c, h, w), weight (k, c / groups, kh, kw); both of one dtype, input and residual contiguous or
 // channels_last, out as the input; bias, scale, shift (k) of that dtype or, beside halves, float32. Semantics of
-// torch.nn.functional.conv2d. Halves are read as float32 and accumulated in it. A thread owns whole outputs and sums
-// them in a fixed order: the same bits for any number of threads. NaN and infinity spread as the sum says, except that
-// Winograd's transforms spread them over a tile.
+// torch.nn.functional.conv2d. Halves are read as float32, or bfloat16 multiplied as it is (ops/conv_gemm.h), and
+// accumulated in float32. A thread owns whole outputs and sums them in a fixed order: the same bits for any number of
+// threads. NaN and infinity spread as the sum says, except that Winograd's transforms spread them over a tile.
 #pragma once
 
 #include <cstdint>

@@ -4,6 +4,7 @@
 
 #include "common/dispatch.h"
 #include "common/scratch.h"
+#include "kernels/conv_pairs.h"
 #include "math/half.h"
 #include "ops/conv_panels.h"
 
@@ -15,24 +16,28 @@ constexpr std::int64_t kChunk = 16 * kConvRows;  // results whose sums wait toge
 template <class T>
 using AccumulatorOf = decltype(to_float(T{}));
 
-template <class T>
+// Of outputs of type T as products of elements of type E: T itself, or float for halves, whose cells are then copied.
+template <class T, class E>
 class Gemm {
   using A = AccumulatorOf<T>;
+  static constexpr bool kInPlace = std::is_same_v<T, E>;
 
  public:
-  Gemm(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
-       const TensorView& out)
+  Gemm(void (*multiply)(const ConvTile<E>& tile), std::int64_t width, const ConvProblem& problem,
+       const TensorView& source, const void* packed, const ConvAffine& affine, const TensorView& out)
       : problem_(problem),
         grid_(problem.grid),
         depth_(problem.depth()),
         kernels_(conv_gemm_kernels().get<T>()),
+        multiply_(multiply),
         panels_(panels_of<T>(problem.outs())),
         affine_(affine),
         source_(source.ptr<const T>()),
         packed_(static_cast<const A*>(packed)),
         out_(out.ptr<T>()),
         residual_(affine.residual ? affine.residual->ptr<const T>() : nullptr),
-        run_(neighbouring_taps()) {
+        run_(neighbouring_taps(problem)),
+        steps_{depth_, run_, width} {
     for (std::int64_t t = 0; t < grid_.taps; ++t) {
       if (t % run_ == 0) offsets_.push_back((grid_.tap_y[t] * grid_.source_w + grid_.tap_x[t]) * problem_.channels);
       low_y_ = std::min(low_y_, grid_.tap_y[t]), high_y_ = std::max(high_y_, grid_.tap_y[t]);
@@ -58,7 +63,7 @@ class Gemm {
         : sums(kChunk * of.panels_.most),
           zeros(of.depth_.channel_block() * of.run_),
           pixels(kConvRows * std::min(of.depth_.taps, of.depth_.tap_block())),
-          copies(std::is_same_v<T, A> ? 0 : kConvRows * of.depth_.largest()),
+          copies(kInPlace ? 0 : kConvRows * of.depth_.largest()),
           borders(of.run_ > 1 ? kConvRows * of.depth_.whole() : 0) {
       std::memset(zeros.data(), 0, zeros.size() * sizeof(T));
     }
@@ -73,45 +78,29 @@ class Gemm {
     std::int64_t image, p, q;
   };
 
-  // With few channels the taps of a row of the kernel are taken as one of as many more channels, whose cells are
-  // neighbours in memory; where some lie outside they are copied. 1: every tap by itself.
-  std::int64_t neighbouring_taps() const {
-    constexpr std::int64_t kFew = 16;
-    if (problem_.groups > 1 || depth_.channels > kFew || depth_.whole() > ConvDepth::kBlock || grid_.taps == 0)
-      return 1;
-    const auto follows = [&](std::int64_t t) {
-      return grid_.tap_y[t] == grid_.tap_y[t - 1] && grid_.tap_x[t] == grid_.tap_x[t - 1] + 1;
-    };
-    std::int64_t run = 1;
-    while (run < grid_.taps && follows(run)) ++run;
-    for (std::int64_t t = 1; t < grid_.taps; ++t)
-      if (follows(t) != (t % run != 0)) return 1;
-    return grid_.taps % run == 0 ? run : 1;
-  }
-
   void chunk(std::int64_t group, std::int64_t panel, std::int64_t first, std::int64_t last, Buffers& buffers) const {
     const std::int64_t pitch = panels_.pitch(panel), whole = depth_.whole();
-    const A* weights = packed_ + group * panels_.padded() * whole + panels_.first(panel) * whole;
+    const A* weights = packed_ + (group * panels_.padded() + panels_.first(panel)) * steps_.whole();
     // Only sums that wait for another block need a place of their own.
     const bool single = whole <= depth_.largest();
     const auto sums = [&](std::int64_t r) { return buffers.sums.data() + (single ? 0 : r - first) * pitch; };
-    for_each_block(depth_,
-                   [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps, std::int64_t offset) {
-                     ConvTile<A> tile = {nullptr, 0,          taps / run_, channels * run_, 1, weights + offset * pitch,
-                                         pitch,   offset > 0, nullptr};
-                     Result next = result(first);
-                     for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
-                       const bool inside = find_cells(next, count, t, taps, group * depth_.channels + c, buffers);
-                       tile.offsets = inside ? offsets_.data() + t / run_ : nullptr;
-                       tile.count = count, tile.sums = sums(r);
-                       if (offset + channels * taps < whole) return multiply(tile, buffers);
-                       finish(group, panel, r, tile, buffers);
-                     });
-                   });
+    for_each_block(
+        depth_, [&](std::int64_t c, std::int64_t channels, std::int64_t t, std::int64_t taps, std::int64_t offset) {
+          const A* block = weights + steps_.before(c, channels, t) * pitch;
+          ConvTile<E> tile = {nullptr, 0, taps / run_, channels * run_, 1, block, pitch, offset > 0, nullptr};
+          Result next = result(first);
+          for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
+            const bool inside = find_cells(next, count, t, taps, group * depth_.channels + c, buffers);
+            tile.offsets = inside ? offsets_.data() + t / run_ : nullptr;
+            tile.count = count, tile.sums = sums(r);
+            if (offset + channels * taps < whole) return multiply(tile, buffers);
+            finish(group, panel, r, tile, buffers);
+          });
+        });
     if (whole > 0) return;
     for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
       std::memset(sums(r), 0, count * pitch * sizeof(A));
-      ConvTile<A> empty = {nullptr, count, 0, 0, 1, weights, pitch, true, sums(r)};
+      ConvTile<E> empty = {nullptr, count, 0, 0, 1, weights, pitch, true, sums(r)};
       finish(group, panel, r, empty, buffers);
     });
   }
@@ -168,10 +157,10 @@ class Gemm {
     return to;
   }
 
-  void multiply(ConvTile<A>& tile, Buffers& buffers) const {
-    if constexpr (std::is_same_v<T, A>) {
+  void multiply(ConvTile<E>& tile, Buffers& buffers) const {
+    if constexpr (kInPlace) {
       tile.rows = buffers.pixels.data();
-      kernels_.multiply(tile);
+      multiply_(tile);
     } else {
       const A* rows[kConvRows];
       for (std::int64_t i = 0; i < tile.count; ++i) {
@@ -182,14 +171,14 @@ class Gemm {
         }
         rows[i] = row;
       }
-      ConvTile<A> copied = tile;
+      ConvTile<E> copied = tile;
       copied.rows = rows, copied.depth = tile.taps * tile.depth, copied.taps = 1, copied.offsets = nullptr;
-      kernels_.multiply(copied);
+      multiply_(copied);
     }
   }
 
   // The last block of a tile: its sums, and the outputs that they become.
-  void finish(std::int64_t group, std::int64_t panel, std::int64_t r, ConvTile<A>& tile, Buffers& buffers) const {
+  void finish(std::int64_t group, std::int64_t panel, std::int64_t r, ConvTile<E>& tile, Buffers& buffers) const {
     const std::int64_t channel = group * problem_.outs() + panels_.first(panel);
     const T* residual[kConvRows];
     T* out[kConvRows];
@@ -208,7 +197,7 @@ class Gemm {
                                    out,
                                    nullptr,
                                    affine_.activation};
-    if constexpr (std::is_same_v<T, A>) {
+    if constexpr (kInPlace) {
       if (affine_.activation == Activation::kNone || affine_.activation == Activation::kRelu) {
         tile.finish = &outputs;
         multiply(tile, buffers);
@@ -230,6 +219,7 @@ class Gemm {
   const ConvGrid& grid_;
   const ConvDepth depth_;
   const ConvGemmFunctions<T>& kernels_;
+  void (*const multiply_)(const ConvTile<E>& tile);
   const Panels panels_;
   const ConvAffine& affine_;
   const T* source_;
@@ -237,6 +227,7 @@ class Gemm {
   T* out_;
   const T* residual_;
   const std::int64_t run_;
+  const ConvSteps steps_;
   std::vector<std::int64_t> offsets_;                             // of each run of taps from a result's own place
   std::int64_t low_y_ = 0, high_y_ = 0, low_x_ = 0, high_x_ = 0;  // of the taps and 0
 };
@@ -282,8 +273,14 @@ void conv_gemm(const ConvProblem& problem, const TensorView& source, const void*
                const TensorView& out) {
   dispatch_floating(source.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    Gemm<T>(problem, source, packed, affine, out).run();
+    const auto multiply = conv_gemm_kernels().get<T>().multiply;
+    Gemm<T, AccumulatorOf<T>>(multiply, 1, problem, source, packed, affine, out).run();
   });
+}
+
+void conv_pairs(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
+                const TensorView& out) {
+  Gemm<BFloat16, BFloat16>(conv_pairs_kernels()->multiply, 2, problem, source, packed, affine, out).run();
 }
 
 }  // namespace saccade

@@ -56,6 +56,13 @@ struct ConvAffine {
 void conv_gemm(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
                const TensorView& out);
 
+// The same for bfloat16 as it is (kernels/conv_pairs.h), where the processor can.
+bool conv_pairs_serve(DType dtype);
+std::int64_t conv_pairs_packed_size(const ConvProblem& problem);
+void conv_pairs_pack(const ConvProblem& problem, const ConvWeights& weights, void* packed);
+void conv_pairs(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
+                const TensorView& out);
+
 // gradient[n * n_step + c * c_step + taps[t]] = sum over images and results of results[n] * source[c at tap t], in the
 // accumulator's type; results lie where the grid counts them.
 void conv_weight_gradient(const ConvProblem& problem, const TensorView& source, const TensorView& results,

@@ -40,21 +40,24 @@ class FoldedAffine {
   }
 };
 
-// A problem on a grid by the one of the three ways that serves it.
+// A problem on a grid by the one of the four ways that serves it.
 inline std::int64_t packed_size(const ConvProblem& problem, DType dtype) {
   if (!problem.rows) return conv_planes_packed_size(problem);
-  return conv_lanes_serve(problem, dtype) ? conv_lanes_packed_size(problem, dtype) : conv_packed_size(problem, dtype);
+  if (conv_lanes_serve(problem, dtype)) return conv_lanes_packed_size(problem, dtype);
+  return conv_pairs_serve(dtype) ? conv_pairs_packed_size(problem) : conv_packed_size(problem, dtype);
 }
 inline void pack(const ConvProblem& problem, const ConvWeights& weights, void* packed) {
   if (!problem.rows) return conv_planes_pack(problem, weights, packed);
-  const bool lanes = conv_lanes_serve(problem, weights.dtype);
-  return lanes ? conv_lanes_pack(problem, weights, packed) : conv_pack(problem, weights, packed);
+  if (conv_lanes_serve(problem, weights.dtype)) return conv_lanes_pack(problem, weights, packed);
+  if (conv_pairs_serve(weights.dtype)) return conv_pairs_pack(problem, weights, packed);
+  conv_pack(problem, weights, packed);
 }
 inline void convolve(const ConvProblem& problem, const TensorView& source, const void* packed, const ConvAffine& affine,
                      const TensorView& out) {
   if (!problem.rows) return conv_planes(problem, source, packed, affine, out);
-  const bool lanes = conv_lanes_serve(problem, source.dtype);
-  return lanes ? conv_lanes(problem, source, packed, affine, out) : conv_gemm(problem, source, packed, affine, out);
+  if (conv_lanes_serve(problem, source.dtype)) return conv_lanes(problem, source, packed, affine, out);
+  if (conv_pairs_serve(source.dtype)) return conv_pairs(problem, source, packed, affine, out);
+  conv_gemm(problem, source, packed, affine, out);
 }
 
 }  // namespace saccade

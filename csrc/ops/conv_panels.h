@@ -22,6 +22,40 @@ void for_each_block(const ConvDepth& depth, const Body& body) {
   }
 }
 
+// With few channels the taps of a row of the kernel are taken as one of as many more channels, whose cells are
+// neighbours in memory. How many; 1: every tap by itself.
+inline std::int64_t neighbouring_taps(const ConvProblem& problem) {
+  constexpr std::int64_t kFew = 16;
+  const ConvGrid& grid = problem.grid;
+  const ConvDepth depth = problem.depth();
+  if (problem.groups > 1 || depth.channels > kFew || depth.whole() > ConvDepth::kBlock || grid.taps == 0) return 1;
+  const auto follows = [&](std::int64_t t) {
+    return grid.tap_y[t] == grid.tap_y[t - 1] && grid.tap_x[t] == grid.tap_x[t - 1] + 1;
+  };
+  std::int64_t run = 1;
+  while (run < grid.taps && follows(run)) ++run;
+  for (std::int64_t t = 1; t < grid.taps; ++t)
+    if (follows(t) != (t % run != 0)) return 1;
+  return grid.taps % run == 0 ? run : 1;
+}
+
+// The steps of a product through the depth: each takes `width` elements of the cells of one run of taps, fewer at its
+// end.
+struct ConvSteps {
+  ConvDepth depth;
+  std::int64_t run, width;
+
+  // Those ahead of tap t in the block of `channels` channels from c on.
+  std::int64_t before(std::int64_t c, std::int64_t channels, std::int64_t t) const {
+    static_assert(ConvDepth::kBlock % 2 == 0);
+    return c * depth.taps / width + t / run * ((channels * run + width - 1) / width);
+  }
+  std::int64_t whole() const {
+    const std::int64_t last = depth.channels % ConvDepth::kBlock;
+    return before(depth.channels - last, last, depth.taps);
+  }
+};
+
 struct Panels {
   std::int64_t most, total, lanes;  // columns of a panel, of all, of a register
 

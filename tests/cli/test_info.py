@@ -17,7 +17,7 @@ def test_json_says_what_is_installed():
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
     assert facts["saccade"] == saccade.__version__
-    assert facts["isa"]["active"] in ("generic", "avx2", "avx512")
+    assert facts["isa"]["active"] in ("generic", "avx2", "avx512", "avx512_bf16")
     assert facts["modules"]["numpy"] == {"loaded": True, "reason": ""}
     assert facts["modules"]["torch"] == {"loaded": True, "reason": ""}
     assert facts["modules"]["cuda"]["loaded"] or facts["modules"]["cuda"]["reason"]
