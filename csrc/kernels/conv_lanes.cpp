@@ -89,8 +89,10 @@ void strip_of(const ConvLanes<T>& c, std::int64_t channel, std::int64_t first, s
   const LanesOut<T> to(c, channel, lanes);
   const A* weights = c.weights + channel * Group * c.grid->taps;
   const std::int64_t step_y = c.grid->step_y, step_x = c.grid->step_x;
-  if (c.square == 3 && step_y == 1 && step_x == 1) return strip_of_squares<T, Group, 1>(c, to, cells, weights, first, rows);
-  if (c.square == 3 && step_y == 2 && step_x == 2) return strip_of_squares<T, Group, 2>(c, to, cells, weights, first, rows);
+  if (c.square == 3 && step_y == 1 && step_x == 1)
+    return strip_of_squares<T, Group, 1>(c, to, cells, weights, first, rows);
+  if (c.square == 3 && step_y == 2 && step_x == 2)
+    return strip_of_squares<T, Group, 2>(c, to, cells, weights, first, rows);
   for (std::int64_t p = 0; p < rows; ++p) {
     const A* row = cells + p * step_y * c.pitch * kN;
     std::int64_t q = 0;
