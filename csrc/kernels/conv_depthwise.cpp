@@ -9,11 +9,25 @@
 namespace saccade::SACCADE_ISA {
 namespace {
 
-constexpr int kColumns = SACCADE_VEC_BYTES == 64 ? 8 : 4;  // of a tile
+constexpr int kColumns = 2 * kSquareColumns;  // of a tile of one row
+
+// Width cells from (y, x) on, zeros outside the source.
+template <class T, int Width>
+void copy_cells(const ConvLanes<T>& c, std::int64_t y, std::int64_t x, std::int64_t channel, std::int64_t lanes,
+                Accumulator<T>* to) {
+  using A = Accumulator<T>;
+  const ConvGrid& grid = *c.grid;
+  const bool inside = y >= 0 && y < grid.source_h;
+  const T* from = c.source + (y * grid.source_w + x) * c.channels + channel;
+  for (std::int64_t i = 0; i < Width; ++i) {
+    const bool there = inside && x + i >= 0 && x + i < grid.source_w;
+    store(to + i * kLanes<A>, there ? load_lanes<A, false>(from + i * c.channels, lanes) : Vec<A>{});
+  }
+}
 
 // 3 x 3 taps, stride 1.
 template <class T, int Rows, int Columns>
-void tile_of_squares(const ConvLanes<T>& c, std::int64_t p, std::int64_t q) {
+void square_tile(const ConvLanes<T>& c, std::int64_t p, std::int64_t q) {
   using A = Accumulator<T>;
   constexpr int kN = kLanes<A>, kHeight = Rows + 2, kWidth = Columns + 2;
   const ConvGrid& grid = *c.grid;
@@ -32,11 +46,7 @@ void tile_of_squares(const ConvLanes<T>& c, std::int64_t p, std::int64_t q) {
     }
     alignas(SACCADE_VEC_BYTES) A cells[kHeight * kWidth * kN];
     for (std::int64_t i = 0; i < kHeight; ++i)
-      for (std::int64_t j = 0; j < kWidth; ++j) {
-        const bool there = y + i >= 0 && y + i < grid.source_h && x + j >= 0 && x + j < grid.source_w;
-        const T* from = source + i * width + j * c.channels + channel;
-        store(cells + (i * kWidth + j) * kN, there ? load_lanes<A, false>(from, lanes) : Vec<A>{});
-      }
+      copy_cells<T, kWidth>(c, y + i, x, channel, lanes, cells + i * kWidth * kN);
     tile_of_squares<T, 1, Rows, Columns, 1>(c, to, LanesCells<A>{cells, kWidth * kN, kN}, weights, place);
   }
 }
@@ -45,12 +55,12 @@ template <class T, int Rows>
 void row_of_squares(const ConvLanes<T>& c, std::int64_t p) {
   const std::int64_t columns = c.grid->columns;
   if (columns < kSquareColumns) {
-    for (std::int64_t q = 0; q < columns; ++q) tile_of_squares<T, Rows, 1>(c, p, q);
+    for (std::int64_t q = 0; q < columns; ++q) square_tile<T, Rows, 1>(c, p, q);
     return;
   }
   std::int64_t q = 0;
-  for (; q + kSquareColumns <= columns; q += kSquareColumns) tile_of_squares<T, Rows, kSquareColumns>(c, p, q);
-  if (q < columns) tile_of_squares<T, Rows, kSquareColumns>(c, p, columns - kSquareColumns);
+  for (; q + kSquareColumns <= columns; q += kSquareColumns) square_tile<T, Rows, kSquareColumns>(c, p, q);
+  if (q < columns) square_tile<T, Rows, kSquareColumns>(c, p, columns - kSquareColumns);
 }
 
 template <class T>
@@ -95,10 +105,7 @@ void tile_of_rows(const ConvLanes<T>& c, std::int64_t p, std::int64_t q) {
         continue;
       }
       alignas(SACCADE_VEC_BYTES) A cells[kWidth * kN];
-      for (std::int64_t i = 0; i < kWidth; ++i) {
-        const bool there = x + i >= 0 && x + i < grid.source_w;
-        store(cells + i * kN, there ? load_lanes<A, false>(from + i * c.channels, lanes) : V{});
-      }
+      copy_cells<T, kWidth>(c, y + j, x, channel, lanes, cells);
       add_row(cells, kN, weights);
     }
     write_tile<T>(c, LanesOut<T>(c, channel, lanes), place, sum);

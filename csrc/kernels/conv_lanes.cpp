@@ -1,8 +1,9 @@
-// Depthwise convolution, and groups of two, four, eight channels: a register holds whole groups, and input channel i of
-// every group is one permutation of it away from all output channels that need it. The cells of a strip of rows are
-// first brought together, zeros around them: pixels whose channels are a power of two apart would otherwise push each
-// other out of L1, and no tap need be compared with the borders. 3 x 3 kernels take tiles of two rows by four columns:
-// with the nine weights in registers, 24 cells serve 72 multiply-adds. Floor: the multiply-adds.
+// Groups of two, four, eight channels, and depthwise ones that conv_depthwise.cpp leaves: a register holds whole
+// groups, and input channel i of every group is one permutation of it away from all output channels that need it. The
+// cells of a strip of rows are first brought together, zeros around them: pixels whose channels are a power of two
+// apart would otherwise push each other out of L1, and no tap need be compared with the borders. 3 x 3 kernels take
+// tiles of two rows by four columns: with the nine weights in registers, 24 cells serve 72 multiply-adds. Floor: the
+// multiply-adds.
 #include "kernels/conv_lanes.h"
 
 #include "kernels/conv_lanes_tile.h"
@@ -89,10 +90,12 @@ void strip_of(const ConvLanes<T>& c, std::int64_t channel, std::int64_t first, s
   const LanesOut<T> to(c, channel, lanes);
   const A* weights = c.weights + channel * Group * c.grid->taps;
   const std::int64_t step_y = c.grid->step_y, step_x = c.grid->step_x;
-  if (c.square == 3 && step_y == 1 && step_x == 1)
-    return strip_of_squares<T, Group, 1>(c, to, cells, weights, first, rows);
-  if (c.square == 3 && step_y == 2 && step_x == 2)
-    return strip_of_squares<T, Group, 2>(c, to, cells, weights, first, rows);
+  if constexpr (Group > 1) {  // depthwise ones are conv_depthwise.cpp's
+    if (c.square == 3 && step_y == 1 && step_x == 1)
+      return strip_of_squares<T, Group, 1>(c, to, cells, weights, first, rows);
+    if (c.square == 3 && step_y == 2 && step_x == 2)
+      return strip_of_squares<T, Group, 2>(c, to, cells, weights, first, rows);
+  }
   for (std::int64_t p = 0; p < rows; ++p) {
     const A* row = cells + p * step_y * c.pitch * kN;
     std::int64_t q = 0;

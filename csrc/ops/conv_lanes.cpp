@@ -120,12 +120,13 @@ void conv_lanes(const ConvProblem& problem, const TensorView& source, const void
     };
     if (problem.outs() == 1 && side > 0 && grid.step_y == grid.step_x && grid.step_y <= 2) {
       constexpr std::int64_t kRows = 2;  // of a tile
+      const auto depthwise = conv_depthwise_kernels().get<T>();
       const std::int64_t bands = (grid.rows + kRows - 1) / kRows,
                          work = kRows * grid.columns * grid.taps * problem.channels / 8;
       return parallel_for(problem.images * bands, conv_grain(work), [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) {
           const std::int64_t first = i % bands * kRows;
-          conv_depthwise_kernels().get<T>()(of_image(i / bands), first, std::min(first + kRows, grid.rows));
+          depthwise(of_image(i / bands), first, std::min(first + kRows, grid.rows));
         }
       });
     }
