@@ -239,12 +239,13 @@ def _winograd_backward_input(ctx: Any, grad: Tensor, input: Tensor, weight: Tens
     if ctx.algorithm == ALGORITHMS["gemm"] or min(margins) < 0:
         return None
     group = weight.unflatten(0, (ctx.groups, -1))
+    shape = weight.new_empty((input.shape[1], group.shape[1], *weight.shape[2:]))  # all that the choice needs
+    algorithm = choose(grad, shape, ctx.stride, margins, ctx.dilation, ctx.groups, fresh=True).algorithm
+    if algorithm == "gemm":
+        return None
     turned = group.transpose(1, 2).flatten(0, 1).flip(2, 3)
     layout = memory_format(input)
     grad = grad.contiguous(memory_format=layout)
-    algorithm = choose(grad, turned, ctx.stride, margins, ctx.dilation, ctx.groups, fresh=True).algorithm
-    if algorithm == "gemm":
-        return None
     number = ALGORITHMS[algorithm]
     grad_input: Tensor = torch.ops.saccade.conv2d(
         grad, turned, None, None, ctx.stride, margins, ctx.dilation, ctx.groups, number
