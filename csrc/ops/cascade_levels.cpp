@@ -119,6 +119,20 @@ std::vector<CascadeLevel> cascade_levels(const CascadeModel& model, std::int64_t
   return levels;
 }
 
+void cascade_level_image(const GreyImage& image, std::int64_t width, std::int64_t height, std::uint8_t* out) {
+  std::vector<std::int32_t> index, weight, row_index, row_weight;
+  interpolation(image.width, width, index, weight);
+  interpolation(image.height, height, row_index, row_weight);
+  const auto& kernels = cascade_level_kernels();
+  const Scratch<std::uint32_t> pairs(static_cast<std::size_t>(image.width));
+  for (std::int64_t y = 0; y < height; ++y) {
+    const std::int64_t above = row_index[static_cast<std::size_t>(y)], below = std::min(above + 1, image.height - 1);
+    kernels.blend_rows(image.row(above), image.row(below), row_weight[static_cast<std::size_t>(y)], image.width,
+                       pairs.data());
+    kernels.sample_row(pairs.data(), index.data(), weight.data(), width, out + y * width);
+  }
+}
+
 // 1 MB: half of a second-level cache. At least 16 rows are made before the strip moves.
 CascadeStrip::CascadeStrip(const CascadeLayout& layout, std::int64_t window_height, std::int64_t max_width)
     : layout_(layout),

@@ -42,6 +42,9 @@ struct CascadeLevel {
 std::vector<CascadeLevel> cascade_levels(const CascadeModel& model, std::int64_t width, std::int64_t height,
                                          const CascadeOptions& options);
 
+// The image of a level of width x height pixels, row by row: resized as OpenCV's INTER_LINEAR_EXACT does.
+void cascade_level_image(const GreyImage& image, std::int64_t width, std::int64_t height, std::uint8_t* out);
+
 // A moving strip of a level's integral image: rows are made on demand, and the ones above are dropped, so that
 // everything the windows read stays in the second-level cache.
 class CascadeStrip {
