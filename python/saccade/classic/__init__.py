@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from saccade.classic.box_filter import box_filter, box_sum
 from saccade.classic.cascade import CascadeClassifier, group_rectangles
+from saccade.classic.cascade_trainer import CascadeTrainer
 from saccade.classic.haar_features import HaarFeature, HaarFeatureSet, haar_features
 from saccade.classic.haar_like_feature import haar_like_feature
 from saccade.classic.integral_image import integral_image
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AdaBoostClassifier",
     "CascadeClassifier",
+    "CascadeTrainer",
     "HaarFeature",
     "HaarFeatureSet",
     "box_filter",

@@ -56,12 +56,12 @@ class Round(NamedTuple):
 
 def midpoint(low: Any, high: Any) -> Any:
     """A threshold with ``low < threshold <= high``, in the values' own dtype."""
-    middle = low + (high - low) / high.dtype.type(2)
-    return middle if np.isfinite(middle) and middle > low else high
+    middle = low / high.dtype.type(2) + high / high.dtype.type(2)
+    return middle if middle > low else high
 
 
 def grow_tree(
-    source: Source, signed: NDArray[np.float64], max_depth: int, *, squares: bool, leaf: Callable[[float, float], float]
+    source: Source, signed: Array, max_depth: int, *, squares: bool, leaf: Callable[[float, float], float]
 ) -> tuple[Tree, NDArray[np.int32]]:
     """Split the samples of weight not 0 level by level; also returns every sample's leaf, -1 for the others.
 
@@ -98,9 +98,7 @@ def grow_tree(
     return tree, leaf_of
 
 
-def _split(
-    source: Source, signed: NDArray[np.float64], members: Array, squares: bool
-) -> tuple[int, NDArray[np.bool_]] | None:
+def _split(source: Source, signed: Array, members: Array, squares: bool) -> tuple[int, NDArray[np.bool_]] | None:
     """The feature and the left side of the best split, or None where none is better than leaving all together."""
     weights = np.where(members, signed, 0.0)
     total, mass = abs(float(weights.sum())), float(np.abs(weights).sum())
@@ -124,7 +122,7 @@ def trimmed(weights: Array, rate: float) -> Array:
 
 def boosting_round(
     source: Source,
-    labels: NDArray[np.float64],
+    labels: Array,
     weights: Array,
     algorithm: str,
     max_depth: int,

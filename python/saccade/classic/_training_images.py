@@ -112,9 +112,7 @@ def read_vec(path: str | os.PathLike[str], width: int, height: int) -> Grey:
         raise ValueError(f"{_OP}: {path} must hold windows of {width} x {height} = {width * height} pixels, got {size}")
     expected = _VEC_HEADER.itemsize + count * (1 + 2 * size)
     if count < 1 or len(data) < expected:
-        raise ValueError(
-            f"{_OP}: {path} must hold {count} samples in {expected} bytes, got {len(data)}: is it cut short?"
-        )
+        raise ValueError(f"{_OP}: {path} must hold {count} samples in {expected} bytes, got {len(data)}: cut short?")
     samples = np.frombuffer(data, np.uint8, count * (1 + 2 * size), _VEC_HEADER.itemsize).reshape(count, 1 + 2 * size)
     pixels = np.ascontiguousarray(samples[:, 1:]).view("<i2")
     if pixels.min() < 0 or pixels.max() > 255:
