@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ class CascadeClassifier:
         """
         data = path_or_bytes if isinstance(path_or_bytes, bytes) else Path(path_or_bytes).read_bytes()
         return cls._from_arrays(*_cascade_xml.read(data))
+
+    @classmethod
+    def default(cls) -> CascadeClassifier:
+        """A cascade for upright frontal faces, trained by ``benchmarks/quality/cascade.py``.
+
+        It comes from 80 faces only and is no match for one trained on thousands: see docs/classical.md for its
+        measured rates.
+        """
+        return cls.load((resources.files("saccade.classic") / "frontal_face.xml").read_bytes())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the cascade in OpenCV's newer format. OpenCV reads it and detects the same with it."""

@@ -18,7 +18,7 @@ from saccade.classic._checkpoint import fingerprint, load_checkpoint, save_check
 from saccade.classic._mining import mine, passing
 from saccade.classic._training_images import Grey, Images
 from saccade.classic.cascade import CascadeClassifier
-from saccade.classic.haar_features import HaarFeatureSet
+from saccade.classic.haar_features import HaarFeature, HaarFeatureSet
 from saccade.classic.integral_image import integral_image
 
 __all__ = ["CascadeTrainer", "StageRecord", "TrainingProgress"]
@@ -78,7 +78,8 @@ class CascadeTrainer:
         scale_factor: between the levels of the backgrounds' pyramids, above 1.
         seed: of the choice of negatives. The same seed gives the same cascade on any number of threads.
 
-    After `fit`: ``history_``, a `StageRecord` for each stage, and ``stop_reason_``.
+    After `fit`: ``history_``, a `StageRecord` for each stage, ``stop_reason_``, the positives' mean ``mean_positive_``,
+    and ``first_features_``, the first ten learners'; ``saccade.classic.cascade_report.write_report`` draws them.
 
     Source: Viola and Jones, Rapid object detection using a boosted cascade of simple features, 2001, section 4;
     Lienhart, Kuranov and Pisarevsky, Empirical analysis of detection cascades of boosted classifiers, 2003.
@@ -131,6 +132,8 @@ class CascadeTrainer:
         self._max_stages = max_stages
         self.history_: list[StageRecord] = []
         self.stop_reason_ = ""
+        self.mean_positive_: NDArray[np.float64] | None = None
+        self.first_features_: list[HaarFeature] = []
 
     def fit(
         self,
@@ -213,6 +216,9 @@ class CascadeTrainer:
                     kept,
                 )
         self.history_ = [stage.record for stage in stages]
+        self.mean_positive_ = objects.mean(0)
+        learners = [tree for stage in stages for tree in stage.trees]
+        self.first_features_ = [features[int(tree.features[0])] for tree in learners[:10]]
         if not stages:
             raise ValueError(f"CascadeTrainer.fit: no stage could be trained: {self.stop_reason_}")
         return self._cascade(stages, features)

@@ -10,13 +10,15 @@ import typer
 
 from saccade.cli.bench import bench
 from saccade.cli.demo import demo
+from saccade.cli.detect import detect
 from saccade.cli.info import info
+from saccade.cli.train import train
 
 __all__ = ["app"]
 
 app = typer.Typer(
     name="saccade",
-    help="Fast vision kernels: what is installed, how fast it is, and what it does to a real photograph.",
+    help="Fast vision kernels: what is installed, how fast it is, what it finds in a photograph, and how to train it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,3 +27,5 @@ app = typer.Typer(
 app.command()(info)
 app.command()(bench)
 app.command()(demo)
+app.command()(detect)
+app.add_typer(train, name="train")

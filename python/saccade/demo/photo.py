@@ -30,8 +30,8 @@ class Photo:
     grey: NDArray[np.uint8]
 
 
-def load_photo(path: Path | None) -> Photo:
-    """Read an image file, or take scikit-image's bundled photograph of an astronaut.
+def load_photo(path: Path | None, command: str = "demo") -> Photo:
+    """Read an image file for a command, or take scikit-image's bundled photograph of an astronaut.
 
     Raises:
         DemoError: where the file is no image.
@@ -48,7 +48,7 @@ def load_photo(path: Path | None) -> Photo:
         except (
             Exception
         ) as error:  # Pillow raises OSError, SyntaxError, ValueError or its own, as the bytes will have it
-            raise DemoError(f"demo: cannot read the image {path}: {error}") from error
+            raise DemoError(f"{command}: cannot read the image {path}: {error}") from error
     return Photo(name, np.asarray(image), np.asarray(image.convert("L")))
 
 
