@@ -1,4 +1,8 @@
 import json
+import os
+import socket
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -83,3 +87,21 @@ def test_errors_name_the_file(folders, tmp_path):
     wrong = train(folders, "--out", str(tmp_path / "out.xml"), "--algorithm", "logit")
     assert wrong.exit_code == 2
     assert "algorithm must be 'discrete', 'real' or 'gentle', got 'logit'" in wrong.stderr
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_train_the_cascade_of_one(folders, tmp_path, processes):
+    one, many = tmp_path / "one.xml", tmp_path / "many.xml"
+    assert train(folders, "--out", str(one), *OPTIONS).exit_code == 0
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", free_port()]
+    arguments = ["train", "cascade", str(folders / "objects"), str(folders / "backgrounds"), "--out", str(many)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, "-m", "saccade", *arguments, *OPTIONS]
+    subprocess.run(command, check=True, env=environment, timeout=240, capture_output=True)
+    assert many.read_bytes() == one.read_bytes()
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])

@@ -16,6 +16,7 @@ from saccade.classic import _training_images as images
 from saccade.classic._boosting import ALGORITHMS, Array, Source, Tree, boosting_round, reweighted
 from saccade.classic._checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from saccade.classic._mining import mine, passing
+from saccade.classic._sharded import is_first_process, sharded
 from saccade.classic._training_images import Grey, Images
 from saccade.classic.cascade import CascadeClassifier
 from saccade.classic.haar_features import HaarFeature, HaarFeatureSet
@@ -80,6 +81,9 @@ class CascadeTrainer:
 
     After `fit`: ``history_``, a `StageRecord` for each stage, ``stop_reason_``, the positives' mean ``mean_positive_``,
     and ``first_features_``, the first ten learners'; ``saccade.classic.cascade_report.write_report`` draws them.
+
+    Where ``torch.distributed`` has a group of processes (``torchrun``), the features are shared out among them; every
+    process returns the same cascade, the one that a single process would.
 
     Source: Viola and Jones, Rapid object detection using a boosted cascade of simple features, 2001, section 4;
     Lienhart, Kuranov and Pisarevsky, Empirical analysis of detection cascades of boosted classifiers, 2003.
@@ -206,7 +210,7 @@ class CascadeTrainer:
             )
             stages.append(stage._replace(record=record))
             kept = negatives
-            if checkpoint is not None:
+            if checkpoint is not None and is_first_process():
                 save_checkpoint(
                     checkpoint,
                     settings,
@@ -227,7 +231,8 @@ class CascadeTrainer:
         self, positives: Grey, negatives: Grey, features: HaarFeatureSet, tell: Callable[..., None]
     ) -> _Stage | None:
         tell("features", 0.0)
-        source = haar_source(np.concatenate([positives, negatives]), features)
+        windows = np.concatenate([positives, negatives])
+        source = sharded(lambda share: haar_source(windows, share), features)
         count = len(positives)
         labels = np.repeat([1.0, -1.0], [count, len(negatives)])
         weights: Array = np.repeat([0.5 / count, 0.5 / len(negatives)], [count, len(negatives)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,10 @@ def cascade(
     seed: Annotated[int, typer.Option(help="Of the choice of negatives.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Write the stages as JSON to stdout.")] = False,
 ) -> None:
-    """Train a boosted cascade, which saccade and OpenCV 4 detect with. Interrupted, it goes on from its checkpoint."""
+    """Train a boosted cascade, which saccade and OpenCV 4 detect with. Interrupted, it goes on from its checkpoint.
+
+    Under torchrun (torchrun --nproc-per-node 4 -m saccade train cascade ...) processes share the features out.
+    """
     from saccade.classic import CascadeTrainer
 
     if not out.resolve().parent.is_dir():
@@ -63,9 +67,12 @@ def cascade(
             max_depth=max_depth,
             seed=seed,
         )
+        first = _join_processes()
         with progress_bar() as bar:
             tell = _teller(bar.add_task("", total=1000), bar.update, stages)
-            trained = trainer.fit(positives, backgrounds, checkpoint=checkpoint, progress=tell)
+            trained = trainer.fit(positives, backgrounds, checkpoint=checkpoint, progress=tell if first else _silent)
+        if not first:
+            return
         trained.save(out)
         if report:
             from saccade.classic.cascade_report import write_report
@@ -80,6 +87,19 @@ def cascade(
         print_json({"stop_reason": trainer.stop_reason_, "stages": [r._asdict() for r in trainer.history_]})
     else:
         _print(trainer, out)
+
+
+def _join_processes() -> bool:
+    """Under torchrun, form a group; whether this process is the one that writes files."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        import torch.distributed
+
+        torch.distributed.init_process_group("gloo")
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _silent(at: TrainingProgress) -> None:
+    """What a process other than the first shows."""
 
 
 def _teller(task: object, update: Callable[..., None], stages: int) -> Callable[[TrainingProgress], None]:
