@@ -89,13 +89,13 @@ def train(seed: int, quick: bool) -> tuple[CascadeClassifier, CascadeTrainer, li
     rng = np.random.default_rng(seed)
     order = rng.permutation(100)
     everyone = faces()
-    known = [window for i in order[:80] for window in varied(everyone[i], 0 if quick else 18, rng)]
+    known = [window for i in order[:80] for window in varied(everyone[i], 0 if quick else 38, rng)]
     held_out = [window for i in order[80:] for window in varied(everyone[i], 0, rng)]
     trainer = CascadeTrainer(
         max_stages=8 if quick else 20,
-        negatives=600 if quick else 3000,
+        negatives=600 if quick else 4000,
         scale_factor=1.25 if quick else 1.15,
-        min_hit_rate=0.997,
+        min_hit_rate=0.997 if quick else 0.999,
         max_learners=40 if quick else 150,
         seed=seed,
     )
