@@ -1,20 +1,28 @@
 """Classical vision for NumPy arrays.
 
 Results of a megabyte and more leave their memory, once dropped, to later results of the same size: up to 256 MiB waits.
+
+The codebook and the Implicit Shape Model learn with scikit-learn, interest points are scikit-image's: imported where they
+are needed, and installed by ``pip install 'saccade[classic]'``.
 """
 
 from saccade.classic.box_filter import box_filter, box_sum
 from saccade.classic.cascade import CascadeClassifier, group_rectangles
+from saccade.classic.codebook import Codebook, centroids
 from saccade.classic.haar_features import HaarFeature, HaarFeatureSet, haar_features
 from saccade.classic.haar_like_feature import haar_like_feature
+from saccade.classic.implicit_shape_model import ImplicitShapeModel
 from saccade.classic.integral_image import integral_image
 
 __all__ = [
     "CascadeClassifier",
+    "Codebook",
     "HaarFeature",
     "HaarFeatureSet",
+    "ImplicitShapeModel",
     "box_filter",
     "box_sum",
+    "centroids",
     "group_rectangles",
     "haar_features",
     "haar_like_feature",
