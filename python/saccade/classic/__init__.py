@@ -9,10 +9,14 @@ are needed, and installed by ``pip install 'saccade[classic]'``.
 from saccade.classic.box_filter import box_filter, box_sum
 from saccade.classic.cascade import CascadeClassifier, group_rectangles
 from saccade.classic.codebook import Codebook, centroids
+from saccade.classic.compare_histograms import compare_histograms
 from saccade.classic.haar_features import HaarFeature, HaarFeatureSet, haar_features
 from saccade.classic.haar_like_feature import haar_like_feature
+from saccade.classic.image_histogram import image_histogram
 from saccade.classic.implicit_shape_model import ImplicitShapeModel
 from saccade.classic.integral_image import integral_image
+from saccade.classic.lbp_codes import lbp_codes
+from saccade.classic.sliding_window import SlidingWindowDetector
 
 __all__ = [
     "CascadeClassifier",
@@ -20,11 +24,15 @@ __all__ = [
     "HaarFeature",
     "HaarFeatureSet",
     "ImplicitShapeModel",
+    "SlidingWindowDetector",
     "box_filter",
     "box_sum",
     "centroids",
+    "compare_histograms",
     "group_rectangles",
     "haar_features",
     "haar_like_feature",
+    "image_histogram",
     "integral_image",
+    "lbp_codes",
 ]
