@@ -67,15 +67,35 @@ class VoteSpace:
             self._tables, self._owners = [self.table], [self.owners]
         found: list[Peak] = []
         for x, y, scale in self._starts(least):
-            peak = self._climb(x, y, scale)
+            peak = self._climb(x, y, scale, found)
             if peak is not None and peak.score >= least:
                 found.append(peak)
         found.sort(key=lambda peak: -peak.score)
         kept: list[Peak] = []
         for peak in found:
-            if all(self._apart(peak, other) for other in kept):
+            if not any(self._near_peak(peak.x, peak.y, peak.scale, other, 0.5) for other in kept):
                 kept.append(peak)
         return kept
+
+    def exclusive(self, peaks: list[Peak], least: float) -> list[Peak]:
+        """Peaks as they stand if each feature votes for one object only, the best that it votes for.
+
+        Of what is left, the highest peak is taken, and the features behind it are taken from all others. Features are
+        told apart by the first column of the owners.
+        """
+        voters = [self.voters(peak) for peak in peaks]
+        spent = np.zeros(max((int(owners[:, 0].max()) + 1 for owners, _ in voters), default=0), bool)
+        scores = np.array([peak.score for peak in peaks])
+        result: list[Peak] = []
+        while len(scores) and scores.max() >= least:
+            best = int(scores.argmax())
+            result.append(peaks[best]._replace(score=float(scores[best])))
+            spent[voters[best][0][:, 0]] = True
+            scores[best] = -1
+            for i in np.flatnonzero(scores >= least):
+                owners, weight = voters[i]
+                scores[i] = weight[~spent[owners[:, 0]]].sum()
+        return result
 
     def voters(self, peak: Peak) -> tuple[Array, Array]:
         """Owners ``(V, n)`` of the votes within the kernel, and their contributions ``(V,)`` to the score."""
@@ -99,7 +119,8 @@ class VoteSpace:
         best = np.argsort(-np.concatenate(sums), kind="stable")[:MAX_STARTS]
         return [starts[i] for i in best]
 
-    def _climb(self, x: float, y: float, scale: float) -> Peak | None:
+    def _climb(self, x: float, y: float, scale: float, found: list[Peak]) -> Peak | None:
+        """Mean shift; ``None`` where there is nothing, or where it arrives at a peak that is known."""
         log = float(np.log(scale))
         centre, votes = None, self.table[:0]
         for _ in range(MAX_STEPS):
@@ -118,8 +139,10 @@ class VoteSpace:
             new = weight @ votes[:, :3] / total
             moved = max(abs(new[0] - x) / reach, abs(new[1] - y) / reach, abs(new[2] - log) / self.log_radius)
             x, y, log = (float(value) for value in new)
-            if moved < 1e-3:
+            if moved < 3e-3:
                 break
+            if moved < 0.1 and any(self._near_peak(x, y, np.exp(log), peak, 0.1) for peak in found):
+                return None
         votes = self.table[self._near(x, y, log, 1)]
         score = float(np.maximum(self._closeness(votes, x, y, log), 0) @ votes[:, 3])
         return Peak(x, y, float(np.exp(log)), score)
@@ -139,9 +162,12 @@ class VoteSpace:
                 ranges += cells.ranges(x, y, reach)
         return np.concatenate(ranges) if ranges else np.zeros(0, np.int64)
 
-    def _apart(self, a: Peak, b: Peak) -> bool:
-        near = self.radius * b.scale / 2
-        return abs(a.x - b.x) > near or abs(a.y - b.y) > near or abs(np.log(a.scale / b.scale)) > self.log_radius / 2
+    def _near_peak(self, x: float, y: float, scale: float, peak: Peak, share: float) -> bool:
+        """Whether a place is nearer to a peak than a share of the kernel's radii."""
+        near = share * self.radius * peak.scale
+        if abs(x - peak.x) > near or abs(y - peak.y) > near:
+            return False
+        return bool(abs(np.log(scale / peak.scale)) <= share * self.log_radius)
 
 
 class _Cells(NamedTuple):

@@ -196,12 +196,12 @@ def _object_given_word(words: Array, total: int, outside: Array | None, n_words:
 
 
 def _mean_histogram(model: ImplicitShapeModel, examples: list[Example]) -> NDArray[np.float64]:
-    """Shares of the words in an object, each patch counting for its nearest word; the mean over the objects."""
+    """Shares of the words in an object, each patch counting for all that it matches; the mean over the objects."""
     total = np.zeros(len(model.codebook_.words_))
     for example in examples:
-        patches = model._patches(example.level, model._detection_step())
+        patches = model._patches(example.level, model._histogram_step())
         kept = _inside(patches.corners + model.patch_size / 2, example.box)
-        total += model.codebook_.histogram(model._match(patches.pixels[kept])[:, 0], normalize=True)
+        total += model.codebook_.histogram(model._match(patches.pixels[kept]), normalize=True)
     return total / len(examples)
 
 

@@ -27,8 +27,8 @@ def figure_probability(
     owners, weight = space.voters(peak)
     height, width = shape
     figure, total = np.zeros((2, height, width), np.float32)
-    for number in np.unique(owners[:, 0]):
-        chosen = owners[:, 0] == number
+    for number in np.unique(owners[:, 1]):
+        chosen = owners[:, 1] == number
         scale = space.scales[number]
         size = max(round(height / scale), 1), max(round(width / scale), 1)
         parts = _level_sums(model, owners[chosen], weight[chosen], size if scale != 1 else (height, width))
@@ -40,13 +40,13 @@ def figure_probability(
 def _level_sums(model: ImplicitShapeModel, owners: Array, weight: Array, size: tuple[int, int]) -> Array:
     """Weighted figure and weight of each pixel of a level, ``(2, h, w)``."""
     side = model.patch_size
-    corners, feature = np.unique(owners[:, 1:3], axis=0, return_inverse=True)
+    corners, feature = np.unique(owners[:, 2:4], axis=0, return_inverse=True)
     feature = feature.reshape(-1)
     masks = model.occurrences_.figure
     assert masks is not None
     order = np.argsort(feature, kind="stable")
     starts = np.searchsorted(feature[order], np.arange(len(corners)))
-    weighed = masks[owners[order, 3]] * (weight[order] / 255)[:, None]
+    weighed = masks[owners[order, 4]] * (weight[order] / 255)[:, None]
     patches = np.add.reduceat(weighed, starts, axis=0).reshape(-1, side, side)
     totals = np.bincount(feature, weight, len(corners))
     y = corners[:, 1, None, None] + np.arange(side)[:, None]

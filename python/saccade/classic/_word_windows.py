@@ -44,7 +44,7 @@ def correlate_windows(
     model: ImplicitShapeModel, levels: Iterable[Level], threshold: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Boxes ``(N, 4)`` x, y, width, height and correlations of the windows that reach the threshold."""
-    step, n_words = model._detection_step(), len(model.codebook_.words_)
+    step, n_words = model._histogram_step(), len(model.codebook_.words_)
     across, down = (max(round(size / step), 1) for size in model.object_size_)
     boxes, scores = [np.zeros((0, 4))], [np.zeros(0)]
     for level in levels:
@@ -52,10 +52,11 @@ def correlate_windows(
         if rows < down or columns < across:
             continue
         patches = model._patches(level, step)
-        words = model._match(patches.pixels)[:, 0]
+        words = model._match(patches.pixels)
         column, row = ((patches.corners + model.patch_size // 2) // step).T
-        kept = (words >= 0) & (row < rows) & (column < columns)
-        cells = (row[kept] * columns + column[kept]) * n_words + words[kept]
+        words[(row >= rows) | (column >= columns)] = -1
+        feature, _ = np.nonzero(words >= 0)
+        cells = (row[feature] * columns + column[feature]) * n_words + words[words >= 0]
         counts = np.bincount(cells, minlength=rows * columns * n_words).reshape(rows, columns, n_words)
         values = window_correlations(counts, model.word_histogram_, across, down)
         y, x = np.nonzero(values >= threshold)
