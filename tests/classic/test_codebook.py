@@ -90,8 +90,8 @@ def test_threshold_and_histogram():
 
 
 def test_ties_go_to_the_first_word():
-    codebook = Codebook(3).fit([[0.0], [2], [9]])
-    codebook.words_ = np.array([[2.0], [0.0], [9]])
+    codebook = Codebook(3).fit([[0.0], [2], [10]])
+    codebook.words_ = np.array([[2.0], [0.0], [10]])
     np.testing.assert_array_equal(codebook.assign([[1.0]], 2), [[0, 1]])
 
 

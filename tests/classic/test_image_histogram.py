@@ -79,8 +79,9 @@ def test_normalised(norm, order):
 )
 def test_any_range_equals_opencv(image, bins, low, width):
     limits = (float(np.float32(low)), float(np.float32(low + width)))
-    expected = cv2.calcHist([image], [0], None, [bins], list(limits))[:, 0]
-    np.testing.assert_array_equal(image_histogram(image, bins, limits), expected)
+    for kind in ("uint8", "float32"):
+        expected = cv2.calcHist([image.astype(kind)], [0], None, [bins], list(limits))[:, 0]
+        np.testing.assert_array_equal(image_histogram(image.astype(kind), bins, limits), expected)
 
 
 GREY = np.zeros((4, 5), np.uint8)

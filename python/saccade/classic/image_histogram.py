@@ -111,15 +111,13 @@ def _pixels(array: Array, channels: int, mask: ArrayLike | None) -> Array:
 
 def _indices(values: Array, size: int, low: float, high: float) -> NDArray[np.intp]:
     """The bin of each value, -1 outside: floor(a v + b) in float64, in OpenCV's order of operations."""
-    scale = size / (high - low)
     if values.dtype == np.uint8:
-        return _floor(np.arange(256) * scale - scale * low, size)[values]
-    return _floor(values.astype(np.float64) * scale - scale * low, size)
-
-
-def _floor(position: Array, size: int) -> NDArray[np.intp]:
-    inside = (position >= 0) & (position < size)
-    return np.where(inside, np.floor(np.where(inside, position, 0)), -1).astype(np.intp)
+        table: NDArray[np.intp] = _indices(np.arange(256.0), size, low, high)[values]
+        return table
+    scale = size / (high - low)
+    inside = (values >= low) & (values < high)
+    position = np.floor(np.where(inside, values, low).astype(np.float64) * scale - scale * low)
+    return np.where(inside, np.clip(position, 0, size - 1), -1).astype(np.intp)
 
 
 def _count_joint(indices: list[NDArray[np.intp]], sizes: tuple[int, ...]) -> Array:
