@@ -169,7 +169,7 @@ def _background_words(
     found: list[Array] = []
     scenes = [(grey_image("fit", image), np.zeros((0, 4))) for image in backgrounds]
     for grey, boxes in [*zip(greys, tables, strict=True), *scenes]:
-        window = (float(4 * model.patch_size),) * 2
+        window = (float(model.patch_size),) * 2
         for scale in level_scales(grey.shape, window, 1.5, 1.0, 4.0):
             patches: Patches = model._patches(make_level(grey, scale), model._detection_step())
             centres = (patches.corners + model.patch_size / 2) * scale

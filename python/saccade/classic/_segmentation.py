@@ -34,7 +34,7 @@ def figure_probability(
         parts = _level_sums(model, owners[chosen], weight[chosen], size if scale != 1 else (height, width))
         for sums, part in zip((figure, total), parts, strict=True):
             sums += resize(part, width, height) if part.shape != sums.shape else part
-    return np.where(total > 1e-6 * total.max(), figure / np.where(total > 0, total, 1), 0).astype(np.float32)
+    return np.where(total > 1e-6 * total.max(), np.minimum(figure / np.where(total > 0, total, 1), 1), 0)
 
 
 def _level_sums(model: ImplicitShapeModel, owners: Array, weight: Array, size: tuple[int, int]) -> Array:
