@@ -44,8 +44,8 @@ def draw_car(rng: np.random.Generator, width: int) -> tuple[np.ndarray, np.ndarr
     front = rng.uniform(0.22, 0.30), rng.uniform(0.36, 0.44)  # foot and head of the windscreen
     back = {0: (0.70, 0.84), 1: (0.84, 0.95), 2: (0.90, 0.98)}[int(rng.integers(0, 3))]
     body = [
-        (0.0, 0.84), (0.01, 0.56), (0.06, 0.49), (front[0], belt), (front[1], roof + 0.02), ((front[1] + back[0]) / 2, roof),
-        (back[0], roof + 0.02), (back[1], belt), (0.985, belt + 0.04), (1.0, 0.60), (0.995, 0.84),
+        (0.0, 0.84), (0.01, 0.56), (0.06, 0.49), (front[0], belt), (front[1], roof + 0.02),
+        ((front[1] + back[0]) / 2, roof), (back[0], roof + 0.02), (back[1], belt), (0.985, belt + 0.04), (1.0, 0.60), (0.995, 0.84),
     ]  # fmt: skip
     scaled = [(x * (w - 1), y * (h - 1)) for x, y in body]
     draw.polygon(scaled, fill=colour)
@@ -67,7 +67,10 @@ def draw_car(rng: np.random.Generator, width: int) -> tuple[np.ndarray, np.ndarr
 
 def _windows(draw, size, front, back, belt, roof, shade, pillar):
     w, h = size
-    for left, right in (((front[0] + 0.035, front[1] + 0.02), pillar - 0.01), (pillar + 0.01, (back[1] - 0.05, back[0] - 0.02))):
+    for left, right in (
+        ((front[0] + 0.035, front[1] + 0.02), pillar - 0.01),
+        (pillar + 0.01, (back[1] - 0.05, back[0] - 0.02)),
+    ):
         foot1, head1 = left if isinstance(left, tuple) else (left, left)
         foot2, head2 = right if isinstance(right, tuple) else (right, right)
         points = [(foot1, belt - 0.02), (head1, roof + 0.07), (head2, roof + 0.07), (foot2, belt - 0.02)]
@@ -100,7 +103,7 @@ def background(rng: np.random.Generator, name: str, width: int, height: int) -> 
 def make_scene(
     rng: np.random.Generator, name: str, width: int, height: int, cars: int, widths: tuple[int, int] = (100, 200)
 ) -> Scene:
-    """A scene with cars of the given range of widths that overlap by less than a tenth, blurred a little, with noise."""
+    """A scene with cars of the given range of widths, their boxes apart, blurred a little, with noise."""
     image = background(rng, name, width, height).astype(np.float32)
     boxes: list[tuple[int, int, int, int]] = []
     masks = []
@@ -120,7 +123,9 @@ def make_scene(
         whole[y : y + h, x : x + w] = mask > 0.5
         boxes.append((x, y, w, h))
         masks.append(whole)
-    blurred = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.9)))
+    blurred = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).filter(
+        ImageFilter.GaussianBlur(rng.uniform(0.3, 0.9))
+    )
     noisy = np.asarray(blurred, np.float32) + rng.normal(0, rng.uniform(1, 6), (height, width, 1))
     return Scene(
         np.clip(noisy, 0, 255).astype(np.uint8),

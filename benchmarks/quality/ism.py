@@ -27,7 +27,7 @@ MIN_SCALE = 0.85  # of the smallest car, 100 pixels wide, to the reference of ab
 def make_scenes(seed: int, quick: bool) -> tuple[list[Scene], list[np.ndarray], list[Scene]]:
     """Training scenes, backgrounds, and test scenes: with one to three cars, or none. Test pictures differ from the
     training's.
-    """  # noqa: D205
+    """
     rng = np.random.default_rng(seed)
     train_pictures = (*TEXTURES, "astronaut.png", "coffee.png", "page.png")
     test_pictures = [name for name in PICTURES if name not in train_pictures]

@@ -42,8 +42,8 @@ struct CascadeLevel {
 std::vector<CascadeLevel> cascade_levels(const CascadeModel& model, std::int64_t width, std::int64_t height,
                                          const CascadeOptions& options);
 
-// uint8 `image` (H, W) resized to the contiguous (height, width) of `out`: cv2.resize with INTER_LINEAR_EXACT, bit for bit.
-// Throws ValueError and TypeError for what is not such an image.
+// uint8 `image` (H, W) resized to the contiguous (height, width) of `out`: cv2.resize with INTER_LINEAR_EXACT, bit for
+// bit. Throws ValueError and TypeError for what is not such an image.
 void check_resize_linear_exact(const TensorView& image, std::int64_t width, std::int64_t height);
 void resize_linear_exact(const TensorView& image, const TensorView& out);
 

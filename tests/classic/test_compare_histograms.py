@@ -78,9 +78,7 @@ counts = hnp.arrays(np.int64, 12, elements=st.integers(0, 1000))
 @given(counts, counts, st.sampled_from(sorted(METHODS)))
 def test_any_counts_equal_opencv(a, b, method):
     tolerance = 1e-3 if method == "hellinger" else 1e-5
-    np.testing.assert_allclose(
-        compare_histograms(a, b, method), expected_of(a, b, method), rtol=1e-5, atol=tolerance
-    )
+    np.testing.assert_allclose(compare_histograms(a, b, method), expected_of(a, b, method), rtol=1e-5, atol=tolerance)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,11 @@ COLOUR = np.zeros((4, 5, 3), np.uint8)
             "range must be (low, high), one or 1, low below high, got (5, 5)",
         ),
         (lambda: image_histogram(GREY, mask=GREY[:2]), ValueError, "mask must have shape (4, 5), got (2, 5)"),
-        (lambda: image_histogram(GREY, channels="all"), ValueError, "channels must be 'joint' or 'separate', got 'all'"),
+        (
+            lambda: image_histogram(GREY, channels="all"),
+            ValueError,
+            "channels must be 'joint' or 'separate', got 'all'",
+        ),
         (lambda: image_histogram(GREY, normalize="l1"), ValueError, "normalize must be 'sum', 'max' or 'l2', got 'l1'"),
     ],
 )

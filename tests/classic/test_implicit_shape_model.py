@@ -21,7 +21,9 @@ def scenes():
     rng = np.random.default_rng(5)
     names = ("grass.png", "gravel.png", "coffee.png")
     train = [make_scene(rng, names[i % 3], 280, 180, 1) for i in range(9)]
-    return train, [make_scene(rng, name, 320, 240, 1, (110, 160)) for name in ("brick.png", "chelsea.png", "rocket.jpg")]
+    return train, [
+        make_scene(rng, name, 320, 240, 1, (110, 160)) for name in ("brick.png", "chelsea.png", "rocket.jpg")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +219,11 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda m: m.fit([], []), ValueError, "fit: boxes must hold an array for each of at least one image, got 0 for 0"),
+        (
+            lambda m: m.fit([], []),
+            ValueError,
+            "fit: boxes must hold an array for each of at least one image, got 0 for 0",
+        ),
         (lambda m: m.fit([IMAGE], [[[1, 2, 3]]]), ValueError, "fit: boxes[0] must have shape (M, 4), got (1, 3)"),
         (
             lambda m: m.fit([IMAGE], [[[1, 2, 3, 0]]]),
@@ -240,7 +246,11 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
             ValueError,
             "fit: images must show objects with patches of a contrast of 0.02, got none of them",
         ),
-        (lambda m: m.fit([IMAGE > 5], [[[0, 0, 9, 9]]]), TypeError, "fit: image must be uint8 or floating point, got bool"),
+        (
+            lambda m: m.fit([IMAGE > 5], [[[0, 0, 9, 9]]]),
+            TypeError,
+            "fit: image must be uint8 or floating point, got bool",
+        ),
         (lambda m: m.detect(IMAGE), RuntimeError, "ImplicitShapeModel: it has not been fitted; call fit first"),
         (
             lambda m: m.set_params(detector="sift").fit([IMAGE], [[[0, 0, 9, 9]]]),

@@ -52,8 +52,16 @@ def test_batches_and_layouts():
     ("call", "error", "message"),
     [
         (lambda: lbp_codes(np.zeros((3, 3))), TypeError, "image must be uint8 or int32, got float64"),
-        (lambda: lbp_codes(np.zeros((3, 3), np.uint8), 2), ValueError, "block must be two integers, width and height, got 2"),
-        (lambda: lbp_codes(np.zeros((3, 3), np.uint8), (0, 1)), ValueError, "block must be at least (1, 1), got (0, 1)"),
+        (
+            lambda: lbp_codes(np.zeros((3, 3), np.uint8), 2),
+            ValueError,
+            "block must be two integers, width and height, got 2",
+        ),
+        (
+            lambda: lbp_codes(np.zeros((3, 3), np.uint8), (0, 1)),
+            ValueError,
+            "block must be at least (1, 1), got (0, 1)",
+        ),
         (
             lambda: lbp_codes(np.zeros((3, 5), np.uint8), (2, 1)),
             ValueError,

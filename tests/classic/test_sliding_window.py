@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from saccade._numpy import nms, resize_linear_exact
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 import saccade
-from saccade._numpy import nms, resize_linear_exact
 from saccade.classic import SlidingWindowDetector, group_rectangles
 
 
@@ -46,7 +46,11 @@ def test_resize_does_not_depend_on_threads():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: resize_linear_exact(np.zeros(3, np.uint8), 1, 1), ValueError, "image must have shape (H, W), got (3,)"),
+        (
+            lambda: resize_linear_exact(np.zeros(3, np.uint8), 1, 1),
+            ValueError,
+            "image must have shape (H, W), got (3,)",
+        ),
         (lambda: resize_linear_exact(np.zeros((2, 2)), 1, 1), TypeError, "image must be uint8, got float64"),
         (
             lambda: resize_linear_exact(np.zeros((0, 2), np.uint8), 1, 1),
@@ -109,9 +113,7 @@ def test_equals_a_loop(batch_size, shape):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_floats_are_resized_linearly(dtype):
     image = np.random.default_rng(0).normal(size=(30, 41)).astype(dtype)
-    detector = SlidingWindowDetector(
-        lambda windows: windows.sum((1, 2)), (8, 8), step=4, threshold=-1e9, grouping=None
-    )
+    detector = SlidingWindowDetector(lambda windows: windows.sum((1, 2)), (8, 8), step=4, threshold=-1e9, grouping=None)
     boxes, scores = detector.detect(image, return_scores=True)
     expected_boxes, expected_scores = plain(image, np.sum, (8, 8), 4, 1.2, -1e9)
     np.testing.assert_array_equal(boxes, expected_boxes)

@@ -2,8 +2,8 @@
 
 Results of a megabyte and more leave their memory, once dropped, to later results of the same size: up to 256 MiB waits.
 
-The codebook and the Implicit Shape Model learn with scikit-learn, interest points are scikit-image's: imported where they
-are needed, and installed by ``pip install 'saccade[classic]'``.
+The codebook and the Implicit Shape Model learn with scikit-learn, interest points are scikit-image's: imported where
+they are needed, and installed by ``pip install 'saccade[classic]'``.
 """
 
 from saccade.classic.box_filter import box_filter, box_sum

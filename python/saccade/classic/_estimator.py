@@ -16,7 +16,7 @@ class Estimator:
         return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments; with ``deep`` also those of arguments that are estimators, as ``name__theirs``."""
+        """The constructor's arguments; with ``deep`` also those of estimators among them, as ``name__theirs``."""
         params = {name: getattr(self, name) for name in self._names()}
         if deep:
             for name, value in list(params.items()):
@@ -48,7 +48,7 @@ class Estimator:
     def __sklearn_tags__(self) -> Any:
         from sklearn.base import BaseEstimator
 
-        return BaseEstimator.__sklearn_tags__(self)  # type: ignore[arg-type]
+        return BaseEstimator.__sklearn_tags__(self)
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -73,7 +73,9 @@ def fit(
 
 def _check_boxes(greys: list[Array], boxes: Sequence[ArrayLike]) -> list[Array]:
     if len(boxes) != len(greys) or len(greys) == 0:
-        raise ValueError(f"fit: boxes must hold an array for each of at least one image, got {len(boxes)} for {len(greys)}")
+        raise ValueError(
+            f"fit: boxes must hold an array for each of at least one image, got {len(boxes)} for {len(greys)}"
+        )
     tables = []
     for number, given in enumerate(boxes):
         table = np.asarray(given, np.float64)
@@ -131,7 +133,8 @@ def _example(model: ImplicitShapeModel, grey: Array, box: Array, mask: Array | N
 
 
 def _inside(centres: Array, box: Array) -> Array:
-    return ((centres >= box[:2]) & (centres < box[:2] + box[2:])).all(1)
+    inside: Array = np.logical_and(centres >= box[:2], centres < box[:2] + box[2:]).all(1)
+    return inside
 
 
 def _sightings(model: ImplicitShapeModel, example: Example, step: int) -> Sightings:

@@ -51,7 +51,7 @@ def resize(image: Array, width: int, height: int, *, smooth: bool = True) -> Arr
     BILINEAR does, which leaves no aliasing; otherwise between the two nearest pixels, as OpenCV's INTER_LINEAR does.
 
     Two dense matrix products.
-    """  # noqa: D205
+    """
     down, across = (
         _triangles(source, size, smooth).astype(image.dtype)
         for source, size in zip(image.shape, (height, width), strict=True)

@@ -23,7 +23,7 @@ def figure_probability(
 ) -> NDArray[np.float32]:
     """p(pixel is figure | object at the peak): the mean over the patches that hold the pixel and voted for the object of
     their occurrences' masks, each weighed by its part in the score (Leibe et al., 2008, equations 11 to 14).
-    """  # noqa: D205
+    """
     owners, weight = space.voters(peak)
     height, width = shape
     figure, total = np.zeros((2, height, width), np.float32)

@@ -28,9 +28,9 @@ def window_correlations(counts: Array, template: Array, across: int, down: int) 
     sums = np.zeros((rows + 1, columns + 1, n_words), np.int32)
     np.cumsum(counts, axis=0, out=sums[1:, 1:])
     np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
-    windows = (
-        sums[down:, across:] - sums[down:, :-across] - sums[:-down, across:] + sums[:-down, :-across]
-    ).astype(np.float32)
+    windows = (sums[down:, across:] - sums[down:, :-across] - sums[:-down, across:] + sums[:-down, :-across]).astype(
+        np.float32
+    )
     # The words' total and squares are integers, far below 2^24.
     total = windows.sum(2, dtype=np.float64)
     squares = np.einsum("rck,rck->rc", windows, windows).astype(np.float64)

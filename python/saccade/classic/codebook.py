@@ -171,7 +171,12 @@ class Codebook(Estimator):
         return self.fit(descriptors).transform(descriptors)
 
     def assign(
-        self, descriptors: ArrayLike, k: int | None = 1, *, threshold: float | None = None, return_distances: bool = False
+        self,
+        descriptors: ArrayLike,
+        k: int | None = 1,
+        *,
+        threshold: float | None = None,
+        return_distances: bool = False,
     ) -> Any:
         """The ``k`` nearest words of each descriptor, nearest first.
 

@@ -95,7 +95,9 @@ def _ranges(given: Sequence[Any] | None, channels: int, dtype: np.dtype[Any]) ->
     table = np.asarray(given, np.float64)
     table = np.broadcast_to(table, (channels, 2)) if table.shape == (2,) else table
     if table.shape != (channels, 2) or not (np.isfinite(table).all() and (table[:, 0] < table[:, 1]).all()):
-        raise ValueError(f"image_histogram: range must be (low, high), one or {channels}, low below high, got {given!r}")
+        raise ValueError(
+            f"image_histogram: range must be (low, high), one or {channels}, low below high, got {given!r}"
+        )
     return [(float(low), float(high)) for low, high in table]
 
 

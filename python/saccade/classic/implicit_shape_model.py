@@ -62,7 +62,7 @@ class ImplicitShapeModel(Estimator):
     >>> scene[30:78, 90:138] = cross
     >>> model = ImplicitShapeModel(Codebook(20, metric="correlation"), patch_size=12).fit([cross], [[[0, 0, 48, 48]]])
     >>> boxes, scores = model.detect(scene, return_scores=True)
-    >>> np.abs(boxes[0] - [90, 30, 48, 48]).max() < 6
+    >>> bool(np.abs(boxes[0] - [90, 30, 48, 48]).max() < 6)
     True
     """
 
@@ -84,7 +84,7 @@ class ImplicitShapeModel(Estimator):
         scale_factor: float = 1.2,
         min_similarity: float = 0.7,
         max_matches: int = 3,
-        bandwidth: float = 0.15,
+        bandwidth: float = 0.1,
         scale_bandwidth: float = 0.3,
         min_contrast: float = 0.02,
         random_state: int = 0,
@@ -171,7 +171,7 @@ class ImplicitShapeModel(Estimator):
         if method == "histogram":
             levels = (make_level(grey, scale) for scale in scales)
             boxes, scores = correlate_windows(self, levels, threshold)
-            space, peaks = None, []
+            space, peaks = VoteSpace(self._radius(), self.scale_bandwidth), []
         else:
             space = self._vote(grey, scales)
             least = max(threshold, 1e-3) * self.score_unit_
@@ -179,7 +179,7 @@ class ImplicitShapeModel(Estimator):
             boxes = np.array([self._box(space, peak) for peak in peaks]).reshape(-1, 4)
             scores = np.array([peak.score for peak in peaks]) / self.score_unit_
         boxes, kept = _suppress(boxes, scores, grey.shape, iou_threshold)
-        result = [boxes[kept]]
+        result: list[Array] = [boxes[kept]]
         if return_scores:
             result.append(scores[kept])
         if return_masks:
@@ -262,7 +262,9 @@ class ImplicitShapeModel(Estimator):
         if not 0 <= iou_threshold <= 1:
             raise ValueError(f"detect: iou_threshold must be from 0 to 1, got {iou_threshold!r}")
         if masks and (method != "hough" or self.occurrences_.figure is None):
-            raise ValueError("detect: return_masks must be False where method is 'histogram' or fit had no masks, got True")
+            raise ValueError(
+                "detect: return_masks must be False where method is 'histogram' or fit had no masks, got True"
+            )
 
 
 def _suppress(boxes: Array, scores: Array, shape: tuple[int, ...], iou_threshold: float) -> tuple[Array, Array]:
