@@ -45,7 +45,8 @@ def draw_car(rng: np.random.Generator, width: int) -> tuple[np.ndarray, np.ndarr
     back = {0: (0.70, 0.84), 1: (0.84, 0.95), 2: (0.90, 0.98)}[int(rng.integers(0, 3))]
     body = [
         (0.0, 0.84), (0.01, 0.56), (0.06, 0.49), (front[0], belt), (front[1], roof + 0.02),
-        ((front[1] + back[0]) / 2, roof), (back[0], roof + 0.02), (back[1], belt), (0.985, belt + 0.04), (1.0, 0.60), (0.995, 0.84),
+        ((front[1] + back[0]) / 2, roof), (back[0], roof + 0.02), (back[1], belt), (0.985, belt + 0.04),
+        (1.0, 0.60), (0.995, 0.84),
     ]  # fmt: skip
     scaled = [(x * (w - 1), y * (h - 1)) for x, y in body]
     draw.polygon(scaled, fill=colour)

@@ -155,7 +155,8 @@ FITTED = Codebook(2).fit([[0.0, 1], [5, 5]])
         (
             lambda: centroids([[1.0]], 1, distance_threshold=1),
             ValueError,
-            "centroids: distance_threshold goes with algorithm 'agglomerative' and n_centroids None, got 'kmeans' and 1",
+            "centroids: distance_threshold goes with algorithm 'agglomerative' and n_centroids None, "
+            "got 'kmeans' and 1",
         ),
         (
             lambda: Codebook(1, metric="cosine").fit([[1.0]]),

@@ -190,7 +190,7 @@ def test_background_lowers_words(scenes):
     np.testing.assert_array_equal(model.fit(crops, whole).object_given_word_, 1)
     probability = model.fit(crops, whole, backgrounds=[images[0][:60]]).object_given_word_
     assert 0 < probability.min() < probability.max() < 1
-    with pytest.raises(ValueError, match="^detect: return_masks must be False"):
+    with pytest.raises(ValueError, match=r"^detect: return_masks must be False"):
         model.detect(images[0], return_masks=True)
 
 

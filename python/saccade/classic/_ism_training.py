@@ -133,8 +133,7 @@ def _example(model: ImplicitShapeModel, grey: Array, box: Array, mask: Array | N
 
 
 def _inside(centres: Array, box: Array) -> Array:
-    inside: Array = np.logical_and(centres >= box[:2], centres < box[:2] + box[2:]).all(1)
-    return inside
+    return np.asarray(((centres >= box[:2]) & (centres < box[:2] + box[2:])).all(1))
 
 
 def _sightings(model: ImplicitShapeModel, example: Example, step: int) -> Sightings:

@@ -47,10 +47,10 @@ def grey_image(op: str, image: ArrayLike) -> Floats:
 
 
 def resize(image: Array, width: int, height: int, *, smooth: bool = True) -> Array:
-    """Resize linearly. ``smooth``: when shrinking, with a triangle filter as wide as the step between samples, as Pillow's
-    BILINEAR does, which leaves no aliasing; otherwise between the two nearest pixels, as OpenCV's INTER_LINEAR does.
+    """Resize linearly, by two dense matrix products.
 
-    Two dense matrix products.
+    ``smooth``: when shrinking, with a triangle filter as wide as the step between samples, as Pillow's BILINEAR does,
+    which leaves no aliasing; otherwise between the two nearest pixels, as OpenCV's INTER_LINEAR does.
     """
     down, across = (
         _triangles(source, size, smooth).astype(image.dtype)
@@ -82,7 +82,7 @@ def make_level(image: Floats, scale: float) -> Level:
 def level_scales(
     shape: tuple[int, ...], window: tuple[float, float], factor: float, least: float, most: float | None
 ) -> list[float]:
-    """Scales from ``least`` on at which a window (width, height) fits into the image, each ``factor`` times the last."""
+    """Scales from ``least`` on at which a window (width, height) fits the image, each ``factor`` times the last."""
     most = min(shape[1] / window[0], shape[0] / window[1], np.inf if most is None else most)
     if least > most:
         return []

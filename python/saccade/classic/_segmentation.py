@@ -21,8 +21,10 @@ Array = NDArray[Any]
 def figure_probability(
     model: ImplicitShapeModel, space: VoteSpace, peak: Peak, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    """p(pixel is figure | object at the peak): the mean over the patches that hold the pixel and voted for the object of
-    their occurrences' masks, each weighed by its part in the score (Leibe et al., 2008, equations 11 to 14).
+    """p(pixel is figure | object at the peak).
+
+    The mean, over the patches that hold the pixel and voted for the object, of their occurrences' masks, each weighed by
+    its part in the score (Leibe et al., 2008, section 5).
     """
     owners, weight = space.voters(peak)
     height, width = shape

@@ -24,8 +24,8 @@ def compare_histograms(a: ArrayLike, b: ArrayLike, method: str = "correlation", 
     Args:
         a: ``(..., bins)``, finite and not negative. Leading dimensions of both are broadcast.
         b: likewise.
-        method: ``"correlation"`` (1: alike, 0: unrelated, -1; 1 if one is constant), ``"intersection"`` (sum of minima),
-            or a distance: ``"chi_square"`` (sum of ``(a - b)^2 / a`` where a is not 0), ``"hellinger"`` (of the
+        method: ``"correlation"`` (1: alike, 0: unrelated, -1; 1 if one is constant), ``"intersection"`` (sum of
+            minima), or a distance: ``"chi_square"`` (sum of ``(a - b)^2 / a`` where a is not 0), ``"hellinger"`` (of the
             histograms made to add up to 1; OpenCV's Bhattacharyya), ``"kl_divergence"`` (sum of ``a log(a / b)``).
         ndim: how many trailing dimensions make one histogram: 3 for the joint histogram of three channels.
 
@@ -51,7 +51,8 @@ def compare_histograms(a: ArrayLike, b: ArrayLike, method: str = "correlation", 
         x, y = np.broadcast_arrays(x, y)
     except ValueError:
         raise ValueError(
-            f"compare_histograms: a and b must have leading dimensions that broadcast, got {np.shape(a)} and {np.shape(b)}"
+            f"compare_histograms: a and b must have leading dimensions that broadcast, got {np.shape(a)} and "
+            f"{np.shape(b)}"
         ) from None
     result = MEASURES[method](x, y)
     return float(result) if np.ndim(result) == 0 else result

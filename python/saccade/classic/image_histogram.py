@@ -28,15 +28,15 @@ def image_histogram(
     Args:
         image: ``(H, W)`` grey or ``(H, W, C)``; uint8, uint16, float32 or float64.
         bins: one number, or one for each channel. Default: 256, or 8 for each channel of a joint histogram.
-        range: ``(low, high)``, or such a pair for each channel; a value equal to ``high`` is outside, and what is outside
-            (or NaN) is not counted. Default: all values of integers, 0 to 1 for floats.
+        range: ``(low, high)``, or such a pair for each channel; a value equal to ``high`` is outside, and what is
+            outside (or NaN) is not counted. Default: all values of integers, 0 to 1 for floats.
         mask: ``(H, W)``; only pixels where it is not zero count.
         channels: ``"joint"``: one histogram of all channels' values together; ``"separate"``: one for each channel.
         normalize: ``"sum"`` (adds up to 1), ``"max"`` or ``"l2"``; ``None``: counts. An empty histogram stays 0.
 
     Returns:
-        Grey: ``(bins,)``; joint: ``(bins of channel 0, bins of channel 1, ...)``; separate: ``(C, bins)``. int64 counts,
-        or float64 if normalised (each histogram for itself).
+        Grey: ``(bins,)``; joint: ``(bins of channel 0, bins of channel 1, ...)``; separate: ``(C, bins)``. int64
+        counts, or float64 if normalised (each histogram for itself).
 
     Raises:
         ValueError: for wrong shapes or values. TypeError: for other dtypes.

@@ -154,7 +154,8 @@ class SlidingWindowDetector:
             values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
             if values.shape != (len(chosen),):
                 raise ValueError(
-                    f"detect: classifier must return one score for each of {len(chosen)} windows, got shape {values.shape}"
+                    f"detect: classifier must return one score for each of {len(chosen)} windows, got shape "
+                    f"{values.shape}"
                 )
             yield chosen, values
 
