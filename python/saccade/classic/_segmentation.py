@@ -23,8 +23,8 @@ def figure_probability(
 ) -> NDArray[np.float32]:
     """p(pixel is figure | object at the peak).
 
-    The mean, over the patches that hold the pixel and voted for the object, of their occurrences' masks, each weighed by
-    its part in the score (Leibe et al., 2008, section 5).
+    The mean, over the patches that hold the pixel and voted for the object, of their occurrences' masks, each
+    weighed by its part in the score (Leibe et al., 2008, section 5).
     """
     owners, weight = space.voters(peak)
     height, width = shape

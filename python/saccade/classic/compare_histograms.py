@@ -25,8 +25,8 @@ def compare_histograms(a: ArrayLike, b: ArrayLike, method: str = "correlation", 
         a: ``(..., bins)``, finite and not negative. Leading dimensions of both are broadcast.
         b: likewise.
         method: ``"correlation"`` (1: alike, 0: unrelated, -1; 1 if one is constant), ``"intersection"`` (sum of
-            minima), or a distance: ``"chi_square"`` (sum of ``(a - b)^2 / a`` where a is not 0), ``"hellinger"`` (of the
-            histograms made to add up to 1; OpenCV's Bhattacharyya), ``"kl_divergence"`` (sum of ``a log(a / b)``).
+            minima), or a distance: ``"chi_square"`` (sum of ``(a - b)^2 / a`` where a is not 0), ``"hellinger"`` (of
+            the histograms made to add up to 1; OpenCV's Bhattacharyya), ``"kl_divergence"`` (sum of ``a log(a / b)``).
         ndim: how many trailing dimensions make one histogram: 3 for the joint histogram of three channels.
 
     Returns:

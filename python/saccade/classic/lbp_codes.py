@@ -22,8 +22,8 @@ def lbp_codes(image: ArrayLike, block: tuple[int, int] = (1, 1)) -> NDArray[np.u
 
     Returns:
         ``(..., H - 3 * height + 1, W - 3 * width + 1)`` uint8: the code of the blocks whose top left pixel is there.
-        From 128 for the top left block on, clockwise to 1 for the left one, a bit is set where the block's sum is at least
-        that of the middle one.
+        From 128 for the top left block on, clockwise to 1 for the left one, a bit is set where the block's sum is at
+        least that of the middle one.
 
     Raises:
         ValueError: where the blocks do not fit. TypeError: for other dtypes.
