@@ -1,6 +1,7 @@
 """Codebook and centroids beside scikit-learn and brute force."""
 
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -183,6 +184,14 @@ def test_bad_input(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+
+
+def test_import_is_light():
+    code = (
+        "import sys, saccade.classic; print({'sklearn', 'scipy', 'skimage', 'torch', 'matplotlib'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
 
 
 def test_says_what_to_install(monkeypatch):

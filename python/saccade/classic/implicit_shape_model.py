@@ -149,7 +149,8 @@ class ImplicitShapeModel(Estimator):
             threshold: of the scores: in units of a typical training object's votes (default 0.3), or the correlation
                 from -1 to 1 (default 0.5).
             min_scale: smallest object, in units of ``object_size_``; below 1 the image is enlarged. The smallest
-                come out some 8 % too large, as no level below votes for them: go one ``scale_factor`` below what matters.
+                come out some 8 % too large, as no level below votes for them: go one ``scale_factor`` below
+                what matters.
             max_scale: largest object; the image's size unless given.
             iou_threshold: of two detections whose intersection over union is larger, the better one stays.
             return_scores: also return ``(N,)`` float64 scores.
