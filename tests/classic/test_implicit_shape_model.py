@@ -34,7 +34,7 @@ def model(scenes):
 
 def test_finds_and_segments(model, scenes):
     for scene in scenes[1]:
-        boxes, scores, masks = model.detect(scene.image, return_scores=True, return_masks=True)
+        boxes, scores, masks = model.detect(scene.image, threshold=0.2, return_scores=True, return_masks=True)
         assert boxes.dtype == np.int32
         assert (np.diff(scores) <= 0).all()
         assert iou(boxes[:1], scene.boxes)[0, 0] > 0.6
