@@ -5,8 +5,6 @@
 #include <utility>
 
 #include "bind_numpy/array.h"
-#include "ops/cascade_levels.h"
-#include "ops/checks.h"
 
 namespace saccade::bind_numpy {
 namespace {
@@ -118,27 +116,9 @@ py::tuple group(const py::object& boxes, std::int64_t min_neighbors, double eps)
                         array_of(groups.counts, {static_cast<py::ssize_t>(groups.counts.size())}));
 }
 
-py::array_t<std::uint8_t> level_image(const py::object& image, std::int64_t width, std::int64_t height) {
-  const Input input(image);
-  const TensorView& view = input.view();
-  require_dtype("cascade_level_image", "image", view, DType::kUInt8);
-  require((view.ndim == 2 || (view.ndim == 3 && view.size(2) == 3)) && view.size(0) >= 1 && view.size(1) >= 1,
-          "cascade_level_image: image must have shape (H, W) or (H, W, 3), got ", shape_string(view));
-  require(width >= 1 && height >= 1 && width < 32768 && height < 32768,
-          "cascade_level_image: width and height must be from 1 to 32767, got ", width, " and ", height);
-  py::array_t<std::uint8_t> out = empty<std::uint8_t>({height, width});
-  std::uint8_t* pixels = out.mutable_data();
-  {
-    py::gil_scoped_release release;
-    cascade_level_image(GreyImage(view), width, height, pixels);
-  }
-  return out;
-}
-
 }  // namespace
 
 SACCADE_NUMPY(m) {
-  m.def("cascade_level_image", &level_image);
   py::class_<CascadeClassifier>(m, "CascadeClassifier")
       .def(py::init(&classifier_of), py::arg("haar"), py::arg("width"), py::arg("height"), py::arg("arrays"))
       .def_property_readonly("haar",

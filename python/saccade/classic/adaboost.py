@@ -17,8 +17,7 @@ try:
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError(
-        "AdaBoostClassifier is a scikit-learn estimator: install scikit-learn 1.6 or newer "
-        "(python -m pip install 'scikit-learn>=1.6')"
+        "AdaBoostClassifier: needs scikit-learn 1.6 or newer: python -m pip install 'saccade[classic]'"
     ) from error
 
 __all__ = ["AdaBoostClassifier"]
