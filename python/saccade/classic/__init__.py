@@ -7,10 +7,12 @@ from saccade.classic.box_filter import box_filter, box_sum
 from saccade.classic.cascade import CascadeClassifier, group_rectangles
 from saccade.classic.haar_features import HaarFeature, HaarFeatureSet, haar_features
 from saccade.classic.haar_like_feature import haar_like_feature
+from saccade.classic.hog_descriptor import HOGDescriptor
 from saccade.classic.integral_image import integral_image
 
 __all__ = [
     "CascadeClassifier",
+    "HOGDescriptor",
     "HaarFeature",
     "HaarFeatureSet",
     "box_filter",
