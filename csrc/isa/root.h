@@ -5,11 +5,12 @@
 
 namespace saccade::SACCADE_ISA {
 
+// The unmasked forms of AVX-512 read an undefined register in GCC 12's header, which warns.
 template <class V>
 SACCADE_HD V root(V v) {
 #if defined(__AVX512F__)
-  if constexpr (std::is_same_v<V, Vec<float, 16>>) return (V)_mm512_sqrt_ps((__m512)v);
-  if constexpr (std::is_same_v<V, Vec<double, 8>>) return (V)_mm512_sqrt_pd((__m512d)v);
+  if constexpr (std::is_same_v<V, Vec<float, 16>>) return (V)_mm512_maskz_sqrt_ps(0xffff, (__m512)v);
+  if constexpr (std::is_same_v<V, Vec<double, 8>>) return (V)_mm512_maskz_sqrt_pd(0xff, (__m512d)v);
 #endif
 #if defined(__AVX2__)
   if constexpr (std::is_same_v<V, Vec<float, 8>>) return (V)_mm256_sqrt_ps((__m256)v);
