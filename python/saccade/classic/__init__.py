@@ -5,8 +5,10 @@ Results of a megabyte and more leave their memory, once dropped, to later result
 
 from saccade.classic.box_filter import box_filter, box_sum
 from saccade.classic.cascade import CascadeClassifier, group_rectangles
+from saccade.classic.gradients import gradients, orientation_histogram
 from saccade.classic.haar_features import HaarFeature, HaarFeatureSet, haar_features
 from saccade.classic.haar_like_feature import haar_like_feature
+from saccade.classic.hog import hog
 from saccade.classic.hog_descriptor import HOGDescriptor
 from saccade.classic.integral_image import integral_image
 
@@ -17,8 +19,11 @@ __all__ = [
     "HaarFeatureSet",
     "box_filter",
     "box_sum",
+    "gradients",
     "group_rectangles",
     "haar_features",
     "haar_like_feature",
+    "hog",
     "integral_image",
+    "orientation_histogram",
 ]
