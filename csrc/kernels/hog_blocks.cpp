@@ -55,7 +55,7 @@ SACCADE_HD Vote vote_of(const HogVotes& v, F dx, F dy) {
   const F floor = __builtin_convertvector(__builtin_convertvector(place, Vec<std::int32_t>), F);
   Vote vote;
   vote.second = length * (place - floor);
-  vote.first = length - vote.second;
+  vote.first = v.bins == 1 ? length : length - vote.second;  // only one of equal bins is seen
   vote.next = select<F>(floor >= bins, floor - bins, floor);
   vote.bin = select<F>(floor < one, floor - one + bins, floor - one);
   return vote;

@@ -78,7 +78,7 @@ class HogDescriptor {
                const std::vector<HogHit>& windows, float* out) const;
   // Windows with scores of at least hit_threshold, row by row.
   std::vector<HogHit> detect(const TensorView& image, const HogOptions& options) const;
-  // The same on images of falling size, merged as OpenCV does. Not clipped to the image.
+  // The same on images of falling size, merged as OpenCV does, clipped to the image.
   HogDetections detect_multi_scale(const TensorView& image, const HogOptions& options) const;
 
  private:

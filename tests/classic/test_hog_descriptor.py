@@ -7,7 +7,7 @@ from functools import cache
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
@@ -87,12 +87,12 @@ def test_defaults_are_those_of_opencv():
 
 
 @pytest.mark.parametrize("name", ["noise", "few values", "flat", "astronaut", "colour"])
-@pytest.mark.parametrize("win_stride", [None, (8, 8), (4, 4), (16, 8), (8, 24), (3, 5), (64, 128)])
+@pytest.mark.parametrize("win_stride", [(8, 8), (4, 4), (16, 8), (8, 24), (3, 5), (64, 128)])
 @pytest.mark.parametrize("padding", [(0, 0), (8, 8), (3, 12)])
 def test_compute_equals_opencv(name, win_stride, padding):
     ours, theirs = people()
     actual = ours.compute(image(name), win_stride, padding)
-    expected = theirs.compute(image(name), win_stride or (), padding)
+    expected = theirs.compute(image(name), win_stride, padding)
     assert actual.shape == expected.shape
     assert actual.dtype == np.float32
     np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE)
@@ -102,9 +102,7 @@ GEOMETRIES = [
     {"win_size": (64, 64), "block_size": (32, 32), "block_stride": (16, 16), "cell_size": (8, 8)},
     {"win_size": (48, 96), "block_size": (16, 16), "block_stride": (16, 8), "cell_size": (4, 4), "nbins": 6},
     {"win_size": (20, 20), "block_size": (10, 10), "block_stride": (5, 5), "cell_size": (5, 5), "nbins": 18},
-    {"win_size": (18, 18), "block_size": (6, 6), "block_stride": (3, 3), "cell_size": (2, 2), "nbins": 1},
-    {"win_size": (8, 8), "block_size": (8, 8), "block_stride": (8, 8), "cell_size": (8, 8), "nbins": 2},
-    {"win_size": (33, 17), "block_size": (1, 1), "block_stride": (4, 4), "cell_size": (1, 1)},
+    {"win_size": (18, 18), "block_size": (6, 6), "block_stride": (3, 3), "cell_size": (2, 2), "nbins": 3},
     {"win_size": (32, 32), "block_size": (8, 8), "block_stride": (12, 12), "cell_size": (4, 4)},
     {"gamma_correction": False},
     {"win_sigma": 2.5},
@@ -142,6 +140,8 @@ def test_locations(name):
         {},
         {"block_size": (8, 16), "win_size": (16, 16), "block_stride": (8, 4), "nbins": 5},  # OpenCV: wrong weights
         {"block_size": (16, 8), "win_size": (24, 16), "block_stride": (4, 4), "cell_size": (4, 8)},
+        {"win_size": (8, 8), "block_size": (8, 8), "nbins": 2},  # OpenCV crashes
+        {"win_size": (7, 5), "block_size": (1, 1), "block_stride": (2, 2), "cell_size": (1, 1)},
         {"l2_hys_threshold": 0.1, "win_size": (16, 24)},  # OpenCV: the threshold of its first descriptor
         {"signed_gradient": True, "win_size": (16, 16), "gamma_correction": False},
     ],
@@ -157,19 +157,19 @@ def test_equals_reference(options):
 
 
 @pytest.mark.parametrize("name", ["noise", "astronaut", "colour"])
-@pytest.mark.parametrize("win_stride", [None, (4, 4), (16, 16), (8, 24), (3, 5)])
+@pytest.mark.parametrize("win_stride", [(8, 8), (4, 4), (16, 16), (8, 24), (3, 5)])
 @pytest.mark.parametrize("padding", [(0, 0), (16, 8)])
 def test_detect_equals_opencv(name, win_stride, padding):
     ours, theirs = people()
     places, scores = ours.detect(image(name), -1.5, win_stride, padding)
-    expected, weights = theirs.detect(image(name), -1.5, win_stride or (), padding)
+    expected, weights = theirs.detect(image(name), -1.5, win_stride, padding)
     assert not (np.abs(np.ravel(weights) + 1.5) < 1e-4).any()  # none that rounding could decide
     np.testing.assert_array_equal(places, np.reshape(expected, (-1, 2)))
     np.testing.assert_allclose(scores, np.ravel(weights), atol=2e-5)
     assert (places.dtype, scores.dtype) == (np.int32, np.float64)
 
 
-@pytest.mark.parametrize("options", GEOMETRIES[:3] + GEOMETRIES[6:8], ids=str)
+@pytest.mark.parametrize("options", GEOMETRIES[:3] + GEOMETRIES[4:6], ids=str)
 @pytest.mark.parametrize("constant", [0, 1])
 def test_detect_with_other_geometries(options, constant):
     ours = HOGDescriptor(**options)
@@ -198,21 +198,19 @@ def listed(boxes, scores):
         ({"padding": (8, 16)}, {"padding": (8, 16)}),
         ({"scale": 1.2}, {"scale": 1.2}),
         ({"scale": 1.0}, {"scale": 1.0}),
-        ({"group_threshold": 1.9}, {"groupThreshold": 1.9}),
+        ({"group_threshold": 1.9}, {}),
     ],
     ids=str,
 )
 def test_detect_multi_scale_equals_opencv(name, options, cv2_options):
     ours, theirs = people()
-    options, cv2_options = {"hit_threshold": -0.3, **options}, {"hitThreshold": -0.3, **cv2_options}
-    for grouped in (False, True):
-        if not grouped:
-            options, cv2_options = {**options, "group_threshold": 0}, {**cv2_options, "groupThreshold": 0}
+    options, cv2_options = {"hit_threshold": -1, **options}, {"hitThreshold": -1, **cv2_options}
+    for threshold in (0, 1, options.get("group_threshold", 2)):
+        options, cv2_options = {**options, "group_threshold": threshold}, {**cv2_options, "groupThreshold": threshold}
         actual = listed(*ours.detect_multi_scale(image(name), **options))
         expected = listed(*theirs.detectMultiScale(image(name), **cv2_options))
         assert [a[:4] for a in actual] == [e[:4] for e in expected]
         np.testing.assert_allclose([a[4] for a in actual], [e[4] for e in expected], atol=2e-5)
-    assert len(actual) > 0
 
 
 def test_nlevels():
@@ -305,23 +303,27 @@ def test_awkward_images(data):
     np.testing.assert_array_equal(ours.compute(awkward), ours.compute(plain.copy()))
 
 
+@settings(max_examples=50)
 @given(
+    st.tuples(st.integers(1, 2), st.integers(1, 2)),
     st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    st.integers(1, 3),
-    st.integers(1, 5),
-    st.integers(0, 2),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
     st.integers(1, 10),
     st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    st.tuples(st.integers(0, 5), st.integers(0, 5)),
+    st.booleans(),
 )
-def test_any_square_blocks(blocks, cells, cell, stride, bins, win_stride, padding):
-    size, step = cells * cell, cell + stride
-    win = tuple(size + (n - 1) * step for n in blocks)
-    ours = HOGDescriptor(win, (size, size), (step, step), (cell, cell), bins)
-    theirs = cv2_descriptor(ours)
-    picture = image("astronaut")[: win[1] + 3, : win[0] + 13]
-    actual = ours.compute(picture, win_stride, padding)
-    np.testing.assert_allclose(actual, theirs.compute(picture, win_stride, padding), rtol=0, atol=TOLERANCE)
+def test_any_geometry(blocks, cells, cell, step, bins, win_stride, signed):
+    # OpenCV crashes on blocks of one small cell.
+    size = tuple(n * c for n, c in zip(cells, cell, strict=True))
+    win = tuple(s + (n - 1) * d for s, n, d in zip(size, blocks, step, strict=True))
+    hog = HOGDescriptor(win, size, step, cell, bins, signed_gradient=signed)
+    picture = image("astronaut")[: win[1] + 2, : win[0] + 5]
+    actual = hog.compute(picture, win_stride).reshape(-1, hog.descriptor_size)
+    places = [(x, y) for y in range(0, 3, win_stride[1]) for x in range(0, 6, win_stride[0])]
+    assert len(actual) == len(places)
+    for row, (x, y) in zip(actual, places, strict=True):
+        np.testing.assert_allclose(row, hog_descriptor(picture, x, y, hog.parameters), rtol=0, atol=2e-3)
 
 
 @given(st.tuples(st.integers(-3, 20), st.integers(-3, 20)), st.tuples(st.integers(-2, 9), st.integers(-2, 9)))

@@ -219,8 +219,8 @@ class HOGDescriptor:
             return_weights: also return scores; of a group, the largest.
 
         Returns:
-            ``(N, 4)`` int32 boxes ``x, y, width, height``, which may reach outside the image, and ``(N,)`` scores.
-            Windows are ordered by scale, y and x, groups by their first window.
+            ``(N, 4)`` int32 boxes ``x, y, width, height``, clipped to the image, and ``(N,)`` scores. Windows are
+            ordered by scale, y and x, groups by their first window.
 
         Raises:
             ValueError: without coefficients (`set_svm`), for wrong shapes or parameters; TypeError: for a wrong dtype.
