@@ -53,8 +53,8 @@ SACCADE_HD void pixels(const HogGradientRow& r, std::int64_t x) {
       gradient_at<T>(r, c, x, other_x, other_y);
       const D length = length_of<T>(other_x, other_y);
       if constexpr (sizeof(T) > 1)
-        unsure |= ~(magnitude_of(length - largest) > largest * 1e-15) & ((other_x != dx) | (other_y != dy)) &
-                  (length != D{});
+        unsure |=
+            ~(magnitude_of(length - largest) > largest * 1e-15) & ((other_x != dx) | (other_y != dy)) & (length != D{});
       const I more = length > largest;
       dx = select<D>(more, other_x, dx);
       dy = select<D>(more, other_y, dy);

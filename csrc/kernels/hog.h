@@ -12,8 +12,9 @@ enum class HogNorm : int { kL1, kL1Sqrt, kL2, kL2Hys };
 constexpr std::int32_t kHogUnsure = -1;
 constexpr std::int64_t kHogWidth = 10;
 
-// A row of gradients and what they vote for, but for its first and last column; at least kHogWidth pixels. Row pointers are of the middle row, of each channel; `above` and `below`
-// elements away are its neighbours, both 0 where the vertical gradient is none.
+// A row of gradients and what they vote for, but for its first and last column; at least kHogWidth pixels. Row pointers
+// are of the middle row, of each channel; `above` and `below` elements away are its neighbours, both 0 where the
+// vertical gradient is none.
 struct HogGradientRow {
   const void* const* rows;
   int channels;

@@ -19,8 +19,8 @@ using F = Vec<float>;
 constexpr int kN = kLanes<float>;
 
 struct Vote {
-  F first, second;        // what the two bins get
-  F bin, next;            // which they are
+  F first, second;  // what the two bins get
+  F bin, next;      // which they are
 };
 
 SACCADE_HD F magnitude_of(F v) { return max<F>(v, -v); }
@@ -93,7 +93,8 @@ SACCADE_HD void add_votes(const HogVotes& v, const Vote (&votes)[kHogRows], std:
     for (int k = 0; k < Targets; ++k) sum[k] = load<F>(v.sums[k] + at);
 #pragma GCC unroll 4
     for (int r = 0; r < kHogRows; ++r) {
-      const F vote = select<F>(votes[r].bin == bin, votes[r].first, select<F>(votes[r].next == bin, votes[r].second, zero));
+      const F vote =
+          select<F>(votes[r].bin == bin, votes[r].first, select<F>(votes[r].next == bin, votes[r].second, zero));
       for (int k = 0; k < Targets; ++k) sum[k] = fma(vote, splat<F>(v.weights[k][r]), sum[k]);
     }
     for (int k = 0; k < Targets; ++k) store<F>(v.sums[k] + at, sum[k]);

@@ -33,12 +33,12 @@ struct HogBlockRow {
   const float* const* sums;  // of each row of cells, [bins][phases][stride]
   int cell_rows, cell_columns, bins;
   std::int64_t phases, stride, lanes;
-  const float* weights;          // [cell_columns][width of a block]
-  const std::int32_t* taps;      // [cell_columns][2]: the columns of a block where they are not zero, [first, end)
-  const std::int64_t* offsets;   // where each column of the block of lane 0 stands in a row
-  std::int64_t width;            // of a block
-  float threshold;               // no value of the normalised histogram is larger before the second normalisation
-  float* planes;                 // [cell_columns][cell_rows][bins][plane]
+  const float* weights;         // [cell_columns][width of a block]
+  const std::int32_t* taps;     // [cell_columns][2]: the columns of a block where they are not zero, [first, end)
+  const std::int64_t* offsets;  // where each column of the block of lane 0 stands in a row
+  std::int64_t width;           // of a block
+  float threshold;              // no value of the normalised histogram is larger before the second normalisation
+  float* planes;                // [cell_columns][cell_rows][bins][plane]
   std::int64_t plane;
 };
 

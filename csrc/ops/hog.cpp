@@ -75,7 +75,8 @@ class Gradients {
       const F gy = y == 0 || y == height_ - 1 ? F{0} : static_cast<F>(p[width_]) - static_cast<F>(p[-width_]);
       const F length = std::hypot(gx, gy);
       // The first of the largest, and a NaN is larger than all.
-      if (c == 0 || length > largest || (std::isnan(length) && !std::isnan(largest))) dx = gx, dy = gy, largest = length;
+      if (c == 0 || length > largest || (std::isnan(length) && !std::isnan(largest)))
+        dx = gx, dy = gy, largest = length;
     }
     magnitude = std::hypot(static_cast<double>(dx), static_cast<double>(dy));
     bin = exact_bin(static_cast<double>(dx), static_cast<double>(dy), bins_);
@@ -122,13 +123,13 @@ void run(const TensorView& planes, const HogCells& cells, const TensorView& hist
 }  // namespace
 
 void check_hog(const TensorView& planes, const HogCells& cells) {
-  require(planes.ndim == 3 && planes.size(0) >= 1 && planes.is_contiguous(), "hog: image must have shape (C, H, W), got ",
-          shape_string(planes));
+  require(planes.ndim == 3 && planes.size(0) >= 1 && planes.is_contiguous(),
+          "hog: image must have shape (C, H, W), got ", shape_string(planes));
   require_type(planes.dtype == DType::kUInt8 || planes.dtype == DType::kFloat32 || planes.dtype == DType::kFloat64,
                "hog: image must be uint8, float32 or float64, got ", dtype_name(planes.dtype));
   require(cells.bins >= 1 && cells.bins <= 1 << 16, "hog: orientations must be from 1 to 65536, got ", cells.bins);
   const std::int64_t limit = std::int64_t{1} << 30;
-  const auto in_range = [&](const std::int64_t(&size)[2]) {
+  const auto in_range = [&](const std::int64_t (&size)[2]) {
     return size[0] >= 1 && size[1] >= 1 && size[0] <= limit && size[1] <= limit;
   };
   require(in_range(cells.cell), "hog: pixels_per_cell must be from 1 to 2^30, got (", cells.cell[0], ", ",

@@ -184,7 +184,8 @@ void HogStrip::vote(std::int64_t y) {
       bool any = false;
       for (std::int64_t k = 0; k < kHogRows; ++k) {
         const std::int64_t i = inside + k;
-        weights[k] = i >= 0 && i < g.block.height ? plan_.row_weights[static_cast<std::size_t>(c * g.block.height + i)] : 0;
+        weights[k] =
+            i >= 0 && i < g.block.height ? plan_.row_weights[static_cast<std::size_t>(c * g.block.height + i)] : 0;
         any |= weights[k] != 0;
       }
       if (!any) continue;

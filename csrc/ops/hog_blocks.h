@@ -64,7 +64,8 @@ class HogStrip {
   const HogPlan& plan_;
   const HogImage& image_;
   const HogBlockKernels& kernels_;
-  std::int64_t lanes_ = 0, stride_, width_, plane_, ring_;  // lanes of the grid; floats in a phase, in a row, of a plane
+  std::int64_t lanes_ = 0, stride_, width_, plane_,
+               ring_;  // lanes of the grid; floats in a phase, in a row, of a plane
   Scratch<float> pixels_, sums_, planes_;
   Scratch<std::uint8_t> bytes_;
   Scratch<std::uint32_t> pairs_;

@@ -21,9 +21,7 @@ constexpr std::int64_t kLimit = 1 << 14;
 
 std::string text(HogSize size) { return concat("(", size.width, ", ", size.height, ")"); }
 
-bool divides(HogSize part, HogSize whole) {
-  return whole.width % part.width == 0 && whole.height % part.height == 0;
-}
+bool divides(HogSize part, HogSize whole) { return whole.width % part.width == 0 && whole.height % part.height == 0; }
 
 HogSize minus(HogSize a, HogSize b) { return {a.width - b.width, a.height - b.height}; }
 

@@ -64,7 +64,7 @@ struct Level {
 
 struct Band {
   std::size_t level;
-  std::int64_t first, end;  // rows of blocks
+  std::int64_t first, end;         // rows of blocks
   std::int64_t top = 0, rows = 0;  // rows of windows that they are in
   std::vector<float> scores;
 };
@@ -140,7 +140,9 @@ void search_bands(const HogDescriptor& descriptor, const HogImage& image, const 
   // Bands with the most work first, so that no thread is left with a long one at the end.
   std::vector<std::size_t> order(bands.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  const auto work = [&](std::size_t b) { return (bands[b].end - bands[b].first) * levels[bands[b].level].grid.columns; };
+  const auto work = [&](std::size_t b) {
+    return (bands[b].end - bands[b].first) * levels[bands[b].level].grid.columns;
+  };
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return work(a) > work(b); });
   const bool nested = omp_in_parallel();
   std::vector<std::unique_ptr<HogStrip>> strips(nested ? 1 : static_cast<std::size_t>(omp_get_max_threads()));
@@ -210,7 +212,9 @@ bool clip(Rectangle& box, std::int64_t width, std::int64_t height) {
   return box.w > 0 && box.h > 0;
 }
 
-std::int32_t round_int(double x) { return static_cast<std::int32_t>(std::clamp(std::nearbyint(x), -0x1p31, 0x1p31 - 1)); }
+std::int32_t round_int(double x) {
+  return static_cast<std::int32_t>(std::clamp(std::nearbyint(x), -0x1p31, 0x1p31 - 1));
+}
 
 }  // namespace
 

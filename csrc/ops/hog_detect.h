@@ -7,7 +7,7 @@
 namespace saccade {
 
 struct HogPlacement {
-  HogSize stride, step, padding;  // between windows, between blocks of the grid, on each side
+  HogSize stride, step, padding;       // between windows, between blocks of the grid, on each side
   std::int64_t columns = 0, rows = 0;  // of windows; 0 where the image does not hold one
 
   // The blocks of all windows; only where there are any.

@@ -19,6 +19,7 @@ from tests.util.strategies import awkward_layouts
 PEOPLE = cv2.HOGDescriptor_getDefaultPeopleDetector()
 # OpenCV takes the magnitude's root and the angle's quotient in other ways: measured 1e-6 at most.
 TOLERANCE = 5e-6
+STRIDES = "win_size must be block_size and a multiple of block_stride, got (64, 128), (16, 16) and (7, 8)"
 
 
 @pytest.fixture(autouse=True)
@@ -347,7 +348,7 @@ def test_any_location(place, padding):
         (ValueError, "win_size must be from 1 to 16384, got (0, 128)", {"win_size": (0, 128)}),
         (ValueError, "block_size must be a multiple of cell_size, got (16, 16) and (7, 8)", {"cell_size": (7, 8)}),
         (ValueError, "block_size must be at most win_size, got (16, 16) and (8, 128)", {"win_size": (8, 128)}),
-        (ValueError, "win_size must be block_size and a multiple of block_stride, got (64, 128), (16, 16) and (7, 8)", {"block_stride": (7, 8)}),
+        (ValueError, STRIDES, {"block_stride": (7, 8)}),
         (ValueError, "nbins must be from 1 to 256, got 0", {"nbins": 0}),
         (TypeError, "nbins must be an integer, got 9.0", {"nbins": 9.0}),
         (ValueError, "win_sigma must be finite and not 0, got 0", {"win_sigma": 0}),
@@ -373,9 +374,9 @@ def test_errors():
     ):
         with pytest.raises(ValueError, match=rf"^compute: {message}$"):
             hog.compute(array)
-    for array in (grey.astype(np.float32), grey.astype(np.uint16), np.full((200, 200), np.nan)):
-        with pytest.raises(TypeError, match=rf"^compute: image must be uint8, got {array.dtype if array.dtype != np.uint16 else 'an'}"):
-            hog.compute(array)
+    for dtype in (np.float32, np.float64, np.int32, bool):
+        with pytest.raises(TypeError, match=rf"^compute: image must be uint8, got {np.dtype(dtype)}$"):
+            hog.compute(grey.astype(dtype))
     with pytest.raises(ValueError, match=r"^compute: win_stride must be at least 1, got \(0, 8\)$"):
         hog.compute(grey, (0, 8))
     with pytest.raises(ValueError, match=r"^detect: padding must be from 0 to 16383, got \(8, -1\)$"):

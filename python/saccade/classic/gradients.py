@@ -89,4 +89,5 @@ def orientation_histogram(
         raise ValueError("orientation_histogram: orientation must be finite")
     period = 2 * np.pi if signed else np.pi
     place = np.floor(angles / period % 1 * count).astype(np.int64) % count
-    return np.bincount(place.ravel(), weights.ravel(), count)
+    sums: NDArray[np.float64] = np.bincount(place.ravel(), weights.ravel(), count).astype(np.float64)
+    return sums
