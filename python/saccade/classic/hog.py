@@ -60,7 +60,7 @@ def hog(
     >>> import numpy as np
     >>> image = np.tile(np.arange(24.0), (24, 1))  # brighter to the right: 0 degrees
     >>> hog(image, block_norm="L2", feature_vector=False)[0, 0, 1, 1].round(3)
-    array([0.361, 0.   , 0.   , 0.   , 0.   , 0.   , 0.   , 0.   , 0.   ])
+    array([0.363, 0.   , 0.   , 0.   , 0.   , 0.   , 0.   , 0.   , 0.   ])
     """
     if block_norm not in NORMS:
         raise ValueError(f"hog: block_norm must be one of {', '.join(NORMS)}, got {block_norm!r}")
