@@ -99,7 +99,7 @@ HogStrip::HogStrip(const HogPlan& plan, const HogImage& image, std::int64_t colu
       width_(stride_ * plan.step.width),
       plane_(round_up(columns, 2 * kLane) + plan.geometry.window.width / plan.step.width + kLane),
       ring_((plan.geometry.block.height + kHogRows - 1) / plan.step.height + 2),
-      pixels_(static_cast<std::size_t>(image.channels * kPixels * width_)),
+      pixels_(static_cast<std::size_t>(image.channels * kPixels * width_ + kLane)),  // a lane's right neighbour
       sums_(static_cast<std::size_t>(ring_ * plan.geometry.cells_down() * plan.geometry.bins * width_)),
       planes_(static_cast<std::size_t>(plan.geometry.values() * plane_)),
       bytes_(static_cast<std::size_t>(width_)),
