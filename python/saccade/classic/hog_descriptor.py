@@ -42,8 +42,8 @@ class HOGDescriptor:
     the channel where it is largest; of equal ones the first.
 
     Descriptors differ from OpenCV 4.14's by 2e-6 at most (measured), as its approximation of the angle, 0.009 degrees,
-    is taken over. Two of its bugs are not reproduced: there the first descriptor made in a process fixes ``L2HysThreshold`` for
-    all, and blocks that are not square have wrong weights.
+    is taken over. Two of its bugs are not reproduced: there the first descriptor made in a process fixes
+    ``L2HysThreshold`` for all, and blocks that are not square have wrong weights.
 
     Source: N. Dalal, B. Triggs, "Histograms of oriented gradients for human detection", CVPR 2005.
 
