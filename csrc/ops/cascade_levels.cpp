@@ -16,21 +16,6 @@ constexpr std::size_t kMaxLevels = 4096;
 
 std::int64_t round_even(double x) { return static_cast<std::int64_t>(std::nearbyint(x)); }
 
-// Where each of `size` samples reads in `source` elements, and the weight, out of 256, of the element behind.
-void interpolation(std::int64_t source, std::int64_t size, std::vector<std::int32_t>& index,
-                   std::vector<std::int32_t>& weight) {
-  const double scale = 1.0 / (static_cast<double>(size) / static_cast<double>(source));
-  index.resize(static_cast<std::size_t>(size));
-  weight.resize(static_cast<std::size_t>(size));
-  for (std::size_t i = 0; i < index.size(); ++i) {
-    const double at = scale * (static_cast<double>(i) + 0.5) - 0.5, whole = std::floor(at);
-    const std::int64_t k = static_cast<std::int64_t>(whole);
-    const bool before = k < 0, behind = k >= source - 1;
-    index[i] = static_cast<std::int32_t>(before ? 0 : behind ? source - 1 : k);
-    weight[i] = before || behind ? 0 : static_cast<std::int32_t>(round_even((at - whole) * 256));
-  }
-}
-
 // Scales at which the window fits the image, then those of the wanted sizes: OpenCV keeps the scale nearest to min_size
 // when none is left.
 std::vector<float> cascade_scales(const CascadeModel& model, std::int64_t width, std::int64_t height,
@@ -69,6 +54,20 @@ std::vector<float> cascade_scales(const CascadeModel& model, std::int64_t width,
 }
 
 }  // namespace
+
+void linear_exact(std::int64_t source, std::int64_t size, std::vector<std::int32_t>& index,
+                  std::vector<std::int32_t>& weight) {
+  const double scale = 1.0 / (static_cast<double>(size) / static_cast<double>(source));
+  index.resize(static_cast<std::size_t>(size));
+  weight.resize(static_cast<std::size_t>(size));
+  for (std::size_t i = 0; i < index.size(); ++i) {
+    const double at = scale * (static_cast<double>(i) + 0.5) - 0.5, whole = std::floor(at);
+    const std::int64_t k = static_cast<std::int64_t>(whole);
+    const bool before = k < 0, behind = k >= source - 1;
+    index[i] = static_cast<std::int32_t>(before ? 0 : behind ? source - 1 : k);
+    weight[i] = before || behind ? 0 : static_cast<std::int32_t>(round_even((at - whole) * 256));
+  }
+}
 
 GreyImage::GreyImage(const TensorView& image) : width(image.size(1)), height(image.size(0)) {
   const auto* source = image.ptr<const std::uint8_t>();
@@ -114,8 +113,8 @@ std::vector<CascadeLevel> cascade_levels(const CascadeModel& model, std::int64_t
     level.columns = (reach_x + level.step - 1) / level.step;
     level.rows = (reach_y + level.step - 1) / level.step;
     if (level.columns == 0 || level.rows == 0) continue;
-    interpolation(width, level.width, level.index, level.weight);
-    interpolation(height, level.height, level.row_index, level.row_weight);
+    linear_exact(width, level.width, level.index, level.weight);
+    linear_exact(height, level.height, level.row_index, level.row_weight);
     levels.push_back(std::move(level));
   }
   return levels;

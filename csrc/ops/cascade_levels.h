@@ -18,6 +18,11 @@ struct CascadeOptions {
   std::int64_t max_size[2] = {0, 0};  // 0: the image's size
 };
 
+// OpenCV's INTER_LINEAR_EXACT in one direction: where each of `size` samples reads in `source` elements, and the
+// weight, out of 256, of the element behind.
+void linear_exact(std::int64_t source, std::int64_t size, std::vector<std::int32_t>& index,
+                  std::vector<std::int32_t>& weight);
+
 // A uint8 image whose rows are contiguous, borrowed or converted.
 struct GreyImage {
   explicit GreyImage(const TensorView& image);

@@ -80,7 +80,7 @@ bool inside_larger(const Group& group, const std::vector<Group>& groups, std::in
 }  // namespace
 
 RectangleGroups group_rectangles(const std::vector<Rectangle>& boxes, const std::vector<double>& scores,
-                                 std::int64_t min_neighbors, double eps) {
+                                 std::int64_t min_neighbors, double eps, RectangleMean mean_type) {
   require(std::isfinite(eps) && eps >= 0, "group_rectangles: eps must be finite and not negative, got ", eps);
   if (min_neighbors <= 0 || boxes.empty()) return {boxes, std::vector<std::int32_t>(boxes.size(), 1), scores};
   std::size_t count = 0;
@@ -93,8 +93,10 @@ RectangleGroups group_rectangles(const std::vector<Rectangle>& boxes, const std:
     if (!scores.empty()) group.score = std::max(group.score, scores[i]);
   }
   for (Group& group : groups) {
-    const float share = 1.f / static_cast<float>(group.count);
-    const auto mean = [share](std::int64_t sum) { return round_int32(static_cast<float>(sum) * share); };
+    const auto mean = [&](std::int64_t sum) {
+      if (mean_type == RectangleMean::kDouble) return round_int32(static_cast<double>(sum) * (1.0 / group.count));
+      return round_int32(static_cast<float>(sum) * (1.f / static_cast<float>(group.count)));
+    };
     group.mean = {mean(group.x), mean(group.y), mean(group.w), mean(group.h)};
   }
   RectangleGroups result;

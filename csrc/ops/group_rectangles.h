@@ -21,8 +21,11 @@ struct RectangleGroups {
   std::vector<double> scores;        // largest of the members; empty without scores
 };
 
+// OpenCV's two ways to a mean: the sum times the reciprocal of the count, in one of two precisions.
+enum class RectangleMean { kFloat, kDouble };
+
 // Groups come in the order of their first members. `scores`: one for each box, or empty.
 RectangleGroups group_rectangles(const std::vector<Rectangle>& boxes, const std::vector<double>& scores,
-                                 std::int64_t min_neighbors, double eps);
+                                 std::int64_t min_neighbors, double eps, RectangleMean mean = RectangleMean::kFloat);
 
 }  // namespace saccade

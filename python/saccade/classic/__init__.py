@@ -13,8 +13,11 @@ from saccade.classic.cascade import CascadeClassifier, group_rectangles
 from saccade.classic.cascade_trainer import CascadeTrainer
 from saccade.classic.codebook import Codebook, centroids
 from saccade.classic.compare_histograms import compare_histograms
+from saccade.classic.gradients import gradients, orientation_histogram
 from saccade.classic.haar_features import HaarFeature, HaarFeatureSet, haar_features
 from saccade.classic.haar_like_feature import haar_like_feature
+from saccade.classic.hog import hog
+from saccade.classic.hog_descriptor import HOGDescriptor
 from saccade.classic.image_histogram import image_histogram
 from saccade.classic.implicit_shape_model import ImplicitShapeModel
 from saccade.classic.integral_image import integral_image
@@ -29,6 +32,7 @@ __all__ = [
     "CascadeClassifier",
     "CascadeTrainer",
     "Codebook",
+    "HOGDescriptor",
     "HaarFeature",
     "HaarFeatureSet",
     "ImplicitShapeModel",
@@ -37,12 +41,15 @@ __all__ = [
     "box_sum",
     "centroids",
     "compare_histograms",
+    "gradients",
     "group_rectangles",
     "haar_features",
     "haar_like_feature",
+    "hog",
     "image_histogram",
     "integral_image",
     "lbp_codes",
+    "orientation_histogram",
 ]
 
 

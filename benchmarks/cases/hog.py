@@ -1,0 +1,100 @@
+"""HOG beside scikit-image, descriptors and people detection beside OpenCV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from saccade.benchmarking import Case, Difference, Work, close, exact, reference
+
+from . import _data
+
+SIZES = ((640, 480), (1920, 1080))
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    for width, height in SIZES[:1] if quick else SIZES:
+        size = f"{width}x{height}"
+        for kind in ("uint8", "float64"):
+            yield Case(
+                name=f"hog/{kind}-{size}",
+                operation="hog",
+                size=f"{width}×{height} {kind}, 8×8 pixels, 3×3 cells, 9 orientations",
+                threads=(1, 2),
+                bar={1: 15.0},  # scikit-image has one thread
+                prepare=partial(_hog, kind, width, height),
+            )
+        yield Case(
+            name=f"hog_descriptor/compute-{size}",
+            operation="HOGDescriptor.compute",
+            size=f"{width}×{height}, windows of 64×128 at stride 8",
+            threads=(1, 2),
+            bar=4.0,
+            prepare=partial(_compute, width, height),
+        )
+        yield Case(
+            name=f"hog_descriptor/people-{size}",
+            operation="HOGDescriptor.detect_multi_scale",
+            size=f"{width}×{height}, OpenCV's people detector",
+            threads=(1, 2),
+            bar=3.0,
+            prepare=partial(_people, width, height),
+        )
+
+
+def _hog(kind: str, width: int, height: int) -> Work:
+    from saccade.classic import hog
+
+    image = _data.astronaut(width, height)
+    if kind == "float64":
+        image = image / 255  # type: ignore[assignment]
+    return Work(
+        ours=lambda: hog(image),
+        references={"scikit-image": reference("skimage.feature", lambda feature: lambda: feature.hog(image))},
+        verify=close(rtol=1e-10),
+    )
+
+
+def _compute(width: int, height: int) -> Work:
+    from saccade.classic import HOGDescriptor
+
+    image = _data.astronaut(width, height)
+    hog = HOGDescriptor()
+    windows = ((width - 64) // 8 + 1) * ((height - 128) // 8 + 1)
+    return Work(
+        ours=lambda: hog.compute(image),
+        references={"cv2": reference("cv2", lambda cv2: partial(cv2.HOGDescriptor().compute, image))},
+        verify=close(atol=5e-6),
+        bytes=4.0 * windows * hog.descriptor_size,
+    )
+
+
+def _people(width: int, height: int) -> Work:
+    import cv2
+
+    from saccade.classic import HOGDescriptor
+
+    image = _data.astronaut(width, height)
+    people = cv2.HOGDescriptor_getDefaultPeopleDetector()
+    ours, theirs = HOGDescriptor().set_svm(people), cv2.HOGDescriptor()
+    theirs.setSVMDetector(people)
+
+    def verify(_ours: Any, _theirs: Any) -> Difference:
+        """The raw windows, of which there are more than of groups; neither has OpenCV's order."""
+        raw, _ = ours.detect_multi_scale(image, group_threshold=0)
+        cv2_raw, _ = theirs.detectMultiScale(image, groupThreshold=0)
+        return exact(_sorted(raw), _sorted(cv2_raw))
+
+    return Work(
+        ours=lambda: ours.detect_multi_scale(image),
+        references={"cv2": reference("cv2", lambda _: lambda: theirs.detectMultiScale(image))},
+        verify=verify,
+    )
+
+
+def _sorted(boxes: Any) -> Any:
+    array = np.array(boxes, np.int64).reshape(-1, 4)
+    return array[np.lexsort(array.T)]
