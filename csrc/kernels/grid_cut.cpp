@@ -268,8 +268,8 @@ void Solver<C, N>::adopt_one(std::uint32_t v, std::int32_t level) {
   }
   node.dist = s * (best + 1);
   node.arc = static_cast<std::uint8_t>(arc);
+  node.parent = node.arc;
   if (best + 1 >= depth_[kTree]) list<kTree>(v, best + 1);
-  orphan<kTree>(v);
 }
 
 template <class C, int N>
@@ -328,9 +328,13 @@ template <class C, int N>
 void Solver<C, N>::solve() {
   build();
   push_pairs();
-  while (lists_[kS][depth_[kS] & 1].count > 0) {
-    grow<kS>();
-    if (lists_[kT][depth_[kT] & 1].count > 0) grow<kT>();
+  for (;;) {
+    const std::uint32_t sources = lists_[kS][depth_[kS] & 1].count, sinks = lists_[kT][depth_[kT] & 1].count;
+    if (sources == 0) break;
+    if (sources >= sinks)
+      grow<kS>();
+    else
+      grow<kT>();
   }
   std::int64_t i = 0;
   for (std::int64_t z = 0; z < run_.depth; ++z)
