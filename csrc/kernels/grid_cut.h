@@ -16,7 +16,7 @@ struct GridCut {
   std::int64_t depth, height, width;  // depth 1 for images
   int neighbours;                     // 4 or 8 in an image, 6 or 26 in a volume
   const C* cost0;  // of label 0, the sink's side; C-contiguous
-  const C* cost1;  // of label 1, the source's side
+  const C* cost1;  // of label 1, the source's side; null for none
   // neighbours / 2 planes like the costs, or one weight for each plane where scalar.
   const C* weights;
   bool scalar;
