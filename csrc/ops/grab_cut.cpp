@@ -102,10 +102,10 @@ void Segmentation::contrast() {
   });
 }
 
+// Also copies the mask to where kernels may read past its end.
 void Segmentation::assign(const GrabSide* sides) {
   std::copy_n(mask_, pixels_, sides_.data());
   for_blocks([&](std::int64_t begin, std::int64_t end) {
-    // Whole registers are written: the last block's excess goes to the padding, others' are multiples of registers.
     kernels_.assign(planes_, sides_.data(), begin, end, sides, component_.data());
   });
 }
@@ -134,7 +134,7 @@ void Segmentation::initialise(GrabMixture* sides, std::uint64_t seed) {
 void Segmentation::cut(const GrabMixture* sides) {
   const GrabSide packed[] = {sides[0].packed(), sides[1].packed()};
   for_blocks([&](std::int64_t begin, std::int64_t end) {
-    kernels_.unary(planes_, mask_, begin, end, packed, static_cast<float>(kHard) * kGrabScale, excess_.data());
+    kernels_.unary(planes_, sides_.data(), begin, end, packed, static_cast<float>(kHard) * kGrabScale, excess_.data());
   });
   GridCut<std::int32_t> run{};
   run.depth = 1, run.height = height_, run.width = width_;

@@ -5,6 +5,8 @@ Results of a megabyte and more leave their memory, once dropped, to later result
 
 from saccade.classic.box_filter import box_filter, box_sum
 from saccade.classic.cascade import CascadeClassifier, group_rectangles
+from saccade.classic.grab_cut import grab_cut
+from saccade.classic.graph_cut import graph_cut
 from saccade.classic.haar_features import HaarFeature, HaarFeatureSet, haar_features
 from saccade.classic.haar_like_feature import haar_like_feature
 from saccade.classic.integral_image import integral_image
@@ -15,6 +17,8 @@ __all__ = [
     "HaarFeatureSet",
     "box_filter",
     "box_sum",
+    "grab_cut",
+    "graph_cut",
     "group_rectangles",
     "haar_features",
     "haar_like_feature",
