@@ -87,6 +87,7 @@ class Solver {
   void grow();
   void augment(std::uint32_t p, std::uint32_t q, int d);
   void build();
+  void rebuild();
   void push_pairs();
 };
 
@@ -157,6 +158,20 @@ void Solver<C, N>::build() {
           row[x].cap[2 * k] = w;
           row[x + offset_[2 * k]].cap[2 * k + 1] = w;
         }
+      }
+    }
+}
+
+template <class C, int N>
+void Solver<C, N>::rebuild() {
+  std::int64_t i = 0;
+  for (std::int64_t z = 0; z < run_.depth; ++z)
+    for (std::int64_t y = 0; y < run_.height; ++y) {
+      N_* row = nodes_ + first_ + z * plane_ + y * row_;
+      for (std::int64_t x = 0; x < run_.width; ++x, ++i) {
+        row[x].rest += run_.cost0[i] - run_.cost1[i];
+        row[x].dist = 0;
+        row[x].parent = kNone, row[x].arc = row[x].listed = 0;
       }
     }
 }
@@ -326,7 +341,10 @@ void Solver<C, N>::grow() {
 
 template <class C, int N>
 void Solver<C, N>::solve() {
-  build();
+  if (run_.resume)
+    rebuild();
+  else
+    build();
   push_pairs();
   for (;;) {
     const std::uint32_t sources = lists_[kS][depth_[kS] & 1].count, sinks = lists_[kT][depth_[kT] & 1].count;

@@ -21,7 +21,10 @@ struct GridCut {
   const C* weights;
   bool scalar;
   std::uint8_t* labels;
-  void* workspace;       // `bytes` of zeros, aligned to 64
+  void* workspace;       // `bytes`, aligned to 64: zeros, or what the cut before left where `resume`
+  // Only the costs have changed since: cost0 holds the new ones and cost1 those of the cut before, whose flow is kept
+  // (Kohli and Torr 2005): what is left of it is the same energy in other terms.
+  bool resume;
 };
 
 // Step (z, y, x) from a pixel to its k-th forward neighbour; the others are the same steps backwards.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "common/parallel.h"
@@ -30,7 +31,9 @@ class Segmentation {
   std::uint8_t* mask_;
   const GrabCutKernels& kernels_ = grab_cut_kernels();
   Scratch<std::uint8_t> planes_memory_, component_, labels_, sides_;
-  Scratch<std::int32_t> excess_, weights_;
+  Scratch<std::int32_t> excess_, previous_, weights_;
+  GridCutWorkspace workspace_;
+  bool resume_ = false;
   GrabPlanes planes_;
 
   template <class Body>
@@ -53,6 +56,7 @@ Segmentation::Segmentation(const TensorView& image, const TensorView& mask)
       labels_(static_cast<std::size_t>(pixels_)),
       sides_(static_cast<std::size_t>(pixels_ + kGrabPadding)),
       excess_(static_cast<std::size_t>(pixels_)),
+      previous_(static_cast<std::size_t>(pixels_)),
       weights_(static_cast<std::size_t>(4 * pixels_)) {
   const std::int64_t plane = pixels_ + width_ + 1 + kGrabPadding;
   std::uint8_t* at = planes_memory_.data();
@@ -142,7 +146,11 @@ void Segmentation::cut(const GrabMixture* sides) {
   run.cost0 = excess_.data();
   run.weights = weights_.data();
   run.labels = labels_.data();
-  grid_cut(run);
+  run.cost1 = resume_ ? previous_.data() : nullptr;
+  run.resume = resume_;
+  grid_cut(run, workspace_);
+  std::swap(excess_, previous_);
+  resume_ = true;
   for (std::int64_t i = 0; i < pixels_; ++i)
     if (mask_[i] >= 2) mask_[i] = static_cast<std::uint8_t>(2 + labels_[static_cast<std::size_t>(i)]);
 }

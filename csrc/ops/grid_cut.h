@@ -16,6 +16,9 @@ class GridCutWorkspace {
   void* zeros(std::size_t bytes) {
     block_.reset(std::calloc(bytes + kAlignment, 1));
     if (!block_) throw std::bad_alloc();
+    return data();
+  }
+  void* data() const {
     const auto at = reinterpret_cast<std::uintptr_t>(block_.get());
     return reinterpret_cast<void*>((at + kAlignment - 1) / kAlignment * kAlignment);
   }
@@ -28,10 +31,14 @@ class GridCutWorkspace {
   std::unique_ptr<void, Free> block_;
 };
 
-inline void grid_cut(GridCut<std::int32_t> run) {
-  GridCutWorkspace workspace;
-  run.workspace = workspace.zeros(grid_cut_kernels().bytes_i32(run));
+inline void grid_cut(GridCut<std::int32_t> run, GridCutWorkspace& workspace) {
+  const std::size_t bytes = grid_cut_kernels().bytes_i32(run);
+  run.workspace = run.resume ? workspace.data() : workspace.zeros(bytes);
   grid_cut_kernels().i32(run);
+}
+inline void grid_cut(const GridCut<std::int32_t>& run) {
+  GridCutWorkspace workspace;
+  grid_cut(run, workspace);
 }
 inline void grid_cut(GridCut<float> run) {
   GridCutWorkspace workspace;
