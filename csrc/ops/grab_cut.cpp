@@ -17,6 +17,7 @@ namespace {
 
 constexpr const char* kOp = "grab_cut";
 constexpr double kGamma = 50, kHard = 9 * kGamma;
+constexpr int kRounds = 3;
 constexpr std::int64_t kBlock = 8192;  // pixels; a multiple of every register
 
 class Segmentation {
@@ -186,7 +187,7 @@ void grab_cut(const TensorView& image, const TensorView& mask, const GrabCutOpti
   Segmentation segmentation(image, mask);
   if (!options.given) segmentation.initialise(sides, options.seed);
   for (std::int64_t i = 0; i < options.iterations; ++i) {
-    segmentation.fit(sides);
+    for (int round = 0; round < kRounds; ++round) segmentation.fit(sides);
     segmentation.cut(sides);
   }
   sides[0].write(background), sides[1].write(foreground);

@@ -9,8 +9,8 @@
 namespace saccade {
 namespace {
 
-constexpr int kTrials = 3, kLloyd = 10;
-constexpr std::int64_t kSample = 1 << 14;
+constexpr int kAttempts = 4, kTrials = 3, kLloyd = 10;
+constexpr std::int64_t kSample = 1 << 12;
 
 double determinant(const double* c) {
   return c[0] * (c[4] * c[8] - c[5] * c[7]) - c[1] * (c[3] * c[8] - c[5] * c[6]) + c[2] * (c[3] * c[7] - c[4] * c[6]);
@@ -87,9 +87,12 @@ std::vector<Point> first_centres(const std::vector<Point>& points, Random& rando
   return centres;
 }
 
-void lloyd(const std::vector<Point>& points, std::vector<Point>& centres) {
+// The sum of squared distances, before the last step.
+double lloyd(const std::vector<Point>& points, std::vector<Point>& centres) {
+  double compactness = 0;
   for (int iteration = 0; iteration < kLloyd; ++iteration) {
     double sums[kGrabComponents][4] = {};
+    compactness = 0;
     for (const Point& p : points) {
       int nearest = 0;
       float least = distance(p, centres[0]);
@@ -99,11 +102,13 @@ void lloyd(const std::vector<Point>& points, std::vector<Point>& centres) {
       }
       for (int c = 0; c < 3; ++c) sums[nearest][c] += static_cast<double>(p.x[c]);
       ++sums[nearest][3];
+      compactness += static_cast<double>(least);
     }
     for (int k = 0; k < kGrabComponents; ++k)
       for (int c = 0; sums[k][3] > 0 && c < 3; ++c)
         centres[static_cast<std::size_t>(k)].x[c] = static_cast<float>(sums[k][c] / sums[k][3]);
   }
+  return compactness;
 }
 
 }  // namespace
@@ -199,8 +204,13 @@ GrabSide cluster(const GrabPlanes& planes, const std::uint8_t* mask, std::int64_
       points.push_back(
           {{static_cast<float>(planes.a[i]), static_cast<float>(planes.b[i]), static_cast<float>(planes.c[i])}});
   Random random(2 * seed + static_cast<std::uint64_t>(side));
-  std::vector<Point> centres = first_centres(points, random);
-  lloyd(points, centres);
+  std::vector<Point> centres;
+  double least = std::numeric_limits<double>::infinity();
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    std::vector<Point> tried = first_centres(points, random);
+    const double compactness = lloyd(points, tried);
+    if (attempt == 0 || compactness < least) least = compactness, centres = std::move(tried);
+  }
   GrabSide result{};
   result.count = kGrabComponents;
   for (int k = 0; k < kGrabComponents; ++k) {
