@@ -6,6 +6,7 @@ asks for an energy that is no higher, and graph_cut's for at most half of PyMaxf
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,18 +103,17 @@ def _energy(labels: NDArray[np.uint8], unary: NDArray[Any], weights: NDArray[Any
 
 # The growth of the largest resident set while one cut is made, in a process of its own.
 _MEMORY = """
-import resource, sys
+import io, resource, runpy, sys
 import numpy as np
-from saccade.classic import graph_cut
-data = np.load(sys.stdin.buffer)
-unary, weights, connectivity = data["unary"], data["weights"], int(data["connectivity"])
-ours = sys.argv[1] == "saccade"
-if not ours:
+case = runpy.run_path(sys.argv[2])
+data = np.load(io.BytesIO(sys.stdin.buffer.read()))
+unary, weights = data["unary"], data["weights"]
+if sys.argv[1] == "saccade":
+    from saccade.classic import graph_cut
+    cut = lambda u, w: graph_cut(u, w, connectivity=2 * len(w))
+else:
     import maxflow
-    from saccade.benchmarking import load_cases
-    load_cases()
-    pymaxflow = next(m.pymaxflow for n, m in list(sys.modules.items()) if n.endswith("cases.graph_cut"))
-cut = (lambda u, w: graph_cut(u, w, connectivity=connectivity)) if ours else (lambda u, w: pymaxflow(maxflow, u, w))
+    cut = lambda u, w: case["pymaxflow"](maxflow, u, w)
 cut(unary[:, :9, :9].copy(), weights[:, :9, :9].copy())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 cut(unary, weights)
@@ -123,11 +123,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 def memory(implementation: str, unary: NDArray[Any], weights: NDArray[Any]) -> float:
     """MiB that one cut takes at its peak, by ``saccade`` or ``PyMaxflow``."""
-    import io
-
     buffer = io.BytesIO()
-    np.savez(buffer, unary=unary, weights=weights, connectivity=2 * len(weights))
-    command = [sys.executable, "-c", _MEMORY, implementation]
+    np.savez(buffer, unary=unary, weights=weights)
+    command = [sys.executable, "-c", _MEMORY, implementation, __file__]
     return int(subprocess.run(command, input=buffer.getvalue(), capture_output=True, check=True).stdout) / 1024
 
 

@@ -87,7 +87,7 @@ def test_colours_apart_give_the_mask_of_cv2():
     image[10:30, 15:35] += 120
     image = image.clip(0, 255).astype(np.uint8)
     mask = classic.grab_cut(image, rect=(8, 5, 34, 30), iterations=0)
-    theirs, background, foreground = of_cv2(image, (8, 5, 34, 30))
+    theirs, *_ = of_cv2(image, (8, 5, 34, 30))
     ours = classic.grab_cut(image, mask)
     np.testing.assert_array_equal(ours, theirs)
     expected = np.zeros((40, 50), bool)
@@ -162,7 +162,9 @@ def test_going_on_from_models():
     np.testing.assert_array_equal(mask, classic.grab_cut(image, rect=(30, 3, 67, 122), iterations=5))
 
 
-@pytest.mark.parametrize("rect", [(10, 20, 30, 40), (-5, -6, 20, 30), (100, 100, 500, 500), (5, 5, 0, 9), (500, 5, 9, 9)])
+@pytest.mark.parametrize(
+    "rect", [(10, 20, 30, 40), (-5, -6, 20, 30), (100, 100, 500, 500), (5, 5, 0, 9), (500, 5, 9, 9)]
+)
 def test_rect(rect):
     image = small()
     x, y, w, h = rect

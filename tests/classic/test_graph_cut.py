@@ -1,6 +1,7 @@
 """Minimum cuts beside SciPy's maximum flow, PyMaxflow where it is installed, and all labellings of small grids."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -291,9 +292,8 @@ def test_largest_integers():
     ],
 )
 def test_values_that_are_refused(unary, pairwise, connectivity, message):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=f"^graph_cut: {re.escape(message)}$"):
         classic.graph_cut(unary, pairwise, connectivity=connectivity)
-    assert str(error.value) == f"graph_cut: {message}"
 
 
 @pytest.mark.parametrize(
@@ -307,9 +307,8 @@ def test_values_that_are_refused(unary, pairwise, connectivity, message):
     ],
 )
 def test_types_that_are_refused(unary, pairwise, connectivity, message):
-    with pytest.raises(TypeError) as error:
+    with pytest.raises(TypeError, match=f"^graph_cut: {re.escape(message)}$"):
         classic.graph_cut(unary, pairwise, connectivity=connectivity)
-    assert str(error.value) == f"graph_cut: {message}"
 
 
 def test_a_python_number_does_not_widen_float32():
