@@ -9,8 +9,7 @@ namespace {
 py::tuple graph_cut(const py::object& unary, const py::object& pairwise, std::int64_t connectivity, bool energy) {
   const Input costs(unary), weights(pairwise);
   check_graph_cut(costs.view(), weights.view(), connectivity);
-  py::array labels =
-      empty<std::uint8_t>({costs.view().sizes + 1, costs.view().sizes + costs.view().ndim});
+  py::array labels = empty<std::uint8_t>({costs.view().sizes + 1, costs.view().sizes + costs.view().ndim});
   const TensorView out = output_view(labels);
   GraphCutEnergy sum;
   {

@@ -1,4 +1,5 @@
-// Gaussian mixtures and contrast weights of GrabCut (Rother, Kolmogorov and Blake 2004), a register of pixels at a time.
+// Gaussian mixtures and contrast weights of GrabCut (Rother, Kolmogorov and Blake 2004), a register of pixels at a
+// time.
 //
 // Floats: a likelihood ratio of log p is right within about 1e-5 of its size, and the sum over components is taken
 // around its largest term, so that no colour is too far from all of them for it to have a logarithm. A register whose

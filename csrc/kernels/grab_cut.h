@@ -10,8 +10,8 @@ namespace saccade {
 
 constexpr int kGrabComponents = 5;
 constexpr int kGrabPadding = 64;
-constexpr int kGrabSums = 10;             // 1, r, g, b, rr, rg, rb, gg, gb, bb
-constexpr float kGrabScale = 65536.0f;    // of energies as integers
+constexpr int kGrabSums = 10;            // 1, r, g, b, rr, rg, rb, gg, gb, bb
+constexpr float kGrabScale = 65536.0f;   // of energies as integers
 constexpr float kGrabLargest = 1 << 29;  // of unary terms as integers
 
 struct GrabPlanes {

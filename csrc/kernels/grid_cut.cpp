@@ -52,7 +52,9 @@ class Solver {
   const GridCut<C>& run_;
 
   template <int kTree>
-  static std::int32_t sign() { return kTree == kS ? 1 : -1; }
+  static std::int32_t sign() {
+    return kTree == kS ? 1 : -1;
+  }
 
   template <int kTree>
   void list(std::uint32_t v, std::int32_t level) {
@@ -147,7 +149,8 @@ void Solver<C, N>::build() {
   for (std::int64_t z = 0; z < run_.depth; ++z)
     for (std::int64_t y = 0; y < run_.height; ++y) {
       N_* row = nodes_ + first_ + z * plane_ + y * row_;
-      for (std::int64_t x = 0; x < run_.width; ++x, ++i) row[x].rest = run_.cost1 ? run_.cost0[i] - run_.cost1[i] : run_.cost0[i], row[x].parent = kNone;
+      for (std::int64_t x = 0; x < run_.width; ++x, ++i)
+        row[x].rest = run_.cost1 ? run_.cost0[i] - run_.cost1[i] : run_.cost0[i], row[x].parent = kNone;
       for (int k = 0; k < N / 2; ++k) {
         const GridStep step = grid_step(N, k);
         if (z + step.z >= run_.depth || y + step.y >= run_.height || y + step.y < 0) continue;

@@ -15,13 +15,13 @@ template <class C>
 struct GridCut {
   std::int64_t depth, height, width;  // depth 1 for images
   int neighbours;                     // 4 or 8 in an image, 6 or 26 in a volume
-  const C* cost0;  // of label 0, the sink's side; C-contiguous
-  const C* cost1;  // of label 1, the source's side; null for none
+  const C* cost0;                     // of label 0, the sink's side; C-contiguous
+  const C* cost1;                     // of label 1, the source's side; null for none
   // neighbours / 2 planes like the costs, or one weight for each plane where scalar.
   const C* weights;
   bool scalar;
   std::uint8_t* labels;
-  void* workspace;       // `bytes`, aligned to 64: zeros, or what the cut before left where `resume`
+  void* workspace;  // `bytes`, aligned to 64: zeros, or what the cut before left where `resume`
   // Only the costs have changed since: cost0 holds the new ones and cost1 those of the cut before, whose flow is kept
   // (Kohli and Torr 2005): what is left of it is the same energy in other terms.
   bool resume;

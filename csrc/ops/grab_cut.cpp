@@ -43,8 +43,7 @@ class Segmentation {
   }
   double beta() const;
   void contrast();
-  void assign(const GrabSide* sides);
-  std::vector<GrabSums> sums();
+  void assign(const GrabSide* near, GrabMixture* sides);
 };
 
 Segmentation::Segmentation(const TensorView& image, const TensorView& mask)
@@ -107,33 +106,30 @@ void Segmentation::contrast() {
   });
 }
 
-// Also copies the mask to where kernels may read past its end.
-void Segmentation::assign(const GrabSide* sides) {
+// Gives every pixel its component, and fits the mixtures to them. Also copies the mask to where kernels may read past
+// its end.
+void Segmentation::assign(const GrabSide* near, GrabMixture* sides) {
   std::copy_n(mask_, pixels_, sides_.data());
-  for_blocks([&](std::int64_t begin, std::int64_t end) {
-    kernels_.assign(planes_, sides_.data(), begin, end, sides, component_.data());
-  });
-}
-
-std::vector<GrabSums> Segmentation::sums() {
   std::vector<GrabSums> blocks(static_cast<std::size_t>((pixels_ + kBlock - 1) / kBlock));
   for_blocks([&](std::int64_t begin, std::int64_t end) {
-    blocks[static_cast<std::size_t>(begin / kBlock)].add(planes_, component_.data(), begin, end);
+    for (std::int64_t i = begin; i < end; i += kBlock) {
+      const std::int64_t stop = std::min(i + kBlock, end);
+      kernels_.assign(planes_, sides_.data(), i, stop, near, component_.data());
+      blocks[static_cast<std::size_t>(i / kBlock)].add(planes_, component_.data(), i, stop);
+    }
   });
-  return blocks;
+  learn(blocks, sides);
 }
 
 void Segmentation::fit(GrabMixture* sides) {
   const GrabSide packed[] = {sides[0].packed(), sides[1].packed()};
-  assign(packed);
-  learn(sums(), sides);
+  assign(packed, sides);
 }
 
 void Segmentation::initialise(GrabMixture* sides, std::uint64_t seed) {
   GrabSide nearest[2];
   for (int side = 0; side < 2; ++side) nearest[side] = cluster(planes_, mask_, pixels_, side, seed);
-  assign(nearest);
-  learn(sums(), sides);
+  assign(nearest, sides);
 }
 
 void Segmentation::cut(const GrabMixture* sides) {

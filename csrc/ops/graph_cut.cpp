@@ -46,8 +46,7 @@ void for_pairs(const Grid& grid, int connectivity, const Body& body) {
     for (std::int64_t z = 0; z + step.z < grid.depth; ++z)
       for (std::int64_t y = step.y < 0 ? 1 : 0; y + (step.y > 0) < grid.height; ++y) {
         const std::int64_t row = (z * grid.height + y) * grid.width;
-        for (std::int64_t x = step.x < 0 ? 1 : 0; x + (step.x > 0) < grid.width; ++x)
-          body(k, row + x, row + x + ahead);
+        for (std::int64_t x = step.x < 0 ? 1 : 0; x + (step.x > 0) < grid.width; ++x) body(k, row + x, row + x + ahead);
       }
   }
 }
@@ -72,8 +71,8 @@ void check_values(const TensorView& unary, const TensorView& pairwise, int conne
     if constexpr (integer)
       require(w >= 0 && w < kIntegerLimit, kOp, ": pairwise must be at least 0 and less than 2^30, got ", w);
     else
-      require(w >= 0 && w < std::numeric_limits<C>::infinity(), kOp,
-              ": pairwise must be finite and not negative, got ", w);
+      require(w >= 0 && w < std::numeric_limits<C>::infinity(), kOp, ": pairwise must be finite and not negative, got ",
+              w);
   };
   if (pairwise.ndim <= 1)
     for (std::int64_t i = 0; i < pairwise.numel(); ++i) check(pairwise.ptr<C>()[i]);

@@ -15,7 +15,8 @@ namespace saccade {
 // unary: (2, h, w) or (2, d, h, w), C-contiguous, int32, float32 or float64: the cost of label 0 and of label 1. +inf
 // forbids a label; NaN, -inf and a pixel without any label are refused. Integers: costs differ by less than 2^30.
 // pairwise: C-contiguous, of the same dtype: (), (k,) or (k, *grid) weights of the connectivity / 2 forward neighbours
-// (csrc/kernels/grid_cut.h), finite and not negative (integers: less than 2^30). What leads out of the grid is not read.
+// (csrc/kernels/grid_cut.h), finite and not negative (integers: less than 2^30). What leads out of the grid is not
+// read.
 void check_graph_cut(const TensorView& unary, const TensorView& pairwise, std::int64_t connectivity);
 
 // The energy; exact for integers as long as it is less than 2^63.
