@@ -1,3 +1,19 @@
+// Maximum flow on a grid by incremental breadth-first search (Goldberg, Hed, Kaplan, Tarjan and Werneck, Maximum flows
+// by incremental breadth-first search, ESA 2011). Two trees of residual arcs grow level by level, one from the source
+// and one to the sink; where they touch, flow is pushed along the path, and nodes whose arc to the parent is saturated
+// (orphans) find a new parent on the level above, or move down to the lowest level that has one, or leave the tree. The
+// source's tree is grown to its end, so that it is the smallest source side of all minimum cuts.
+//
+// The graph is not stored: a node has its residual capacities by direction, one signed residual for both terminals, and
+// 10 bytes of state (32 bytes for 4 neighbours and 4-byte capacities), in row-major order with a border of nodes that
+// nothing reaches, so that no step is tested against the image's edges. Flow over one edge from a source's pixel to a
+// sink's is pushed for all pixels before any tree is grown.
+//
+// Measured at 512 x 512 against what is here (float32 and int32, times of 20 to 130 ms): growing the smaller front
+// instead of the larger one 1.1 to 2.5 times slower, strictly alternating up to 1.3 times; growing one tree only up to
+// 7 times. Moving an orphan to its new level without a parent until that level's turn: 5 to 10 % slower. Remembering
+// the arc where the search for a parent stopped (the paper's current arc): 4 to 8 % slower, as the arcs are so few.
+// Pushing flow over paths of two edges first, too: no faster. Nodes aligned to cache lines (8 neighbours): no faster.
 #include "kernels/grid_cut.h"
 
 #include "common/macros.h"
@@ -8,12 +24,13 @@ namespace {
 constexpr std::uint8_t kRoot = 30, kNone = 31;
 
 template <class C, int N>
-struct alignas(4) Node {
-  C cap[N];  // residual capacity towards each neighbour; d ^ 1 is the direction opposite to d
-  C rest;    // residual capacity from the source (> 0) or to the sink (< 0)
-  std::int32_t dist;
-  std::uint32_t next;
-  std::uint8_t parent, arc, listed;
+struct Node {
+  C cap[N];             // residual capacity towards each neighbour; d ^ 1 is the direction opposite to d
+  C rest;               // residual capacity from the source (> 0) or to the sink (< 0)
+  std::int32_t dist;    // nodes to the root: > 0 in the source's tree, < 0 in the sink's, 0 in none
+  std::uint32_t next;   // of the orphans of one level
+  std::uint8_t parent;  // the direction of the parent, kRoot or kNone
+  std::uint8_t listed;  // bit 2 * tree + parity of level: it waits in that list
 };
 
 struct Ring {
@@ -174,7 +191,7 @@ void Solver<C, N>::rebuild() {
       for (std::int64_t x = 0; x < run_.width; ++x, ++i) {
         row[x].rest += run_.cost0[i] - run_.cost1[i];
         row[x].dist = 0;
-        row[x].parent = kNone, row[x].arc = row[x].listed = 0;
+        row[x].parent = kNone, row[x].listed = 0;
       }
     }
 }
@@ -263,10 +280,10 @@ void Solver<C, N>::adopt_one(std::uint32_t v, std::int32_t level) {
   const std::int32_t s = sign<kTree>();
   if (level > 1) {
     const std::int32_t wanted = s * (level - 1);
-    for (int a = node.arc; a < N; ++a) {
+    for (int a = 0; a < N; ++a) {
       const std::uint32_t u = v + offset_[a];
       if (nodes_[u].dist == wanted && inward<kTree>(v, u, a) > 0) {
-        node.parent = node.arc = static_cast<std::uint8_t>(a);
+        node.parent = static_cast<std::uint8_t>(a);
         return;
       }
     }
@@ -281,12 +298,10 @@ void Solver<C, N>::adopt_one(std::uint32_t v, std::int32_t level) {
   }
   if (best >= limit_[kTree]) {
     node.dist = 0;
-    node.arc = 0;
     return;
   }
   node.dist = s * (best + 1);
-  node.arc = static_cast<std::uint8_t>(arc);
-  node.parent = node.arc;
+  node.parent = static_cast<std::uint8_t>(arc);
   if (best + 1 >= depth_[kTree]) list<kTree>(v, best + 1);
 }
 
@@ -313,7 +328,7 @@ void Solver<C, N>::scan(std::uint32_t v) {
       if (dist > 0) break;
       if (dist == 0) {
         other.dist = s * (level + 1);
-        other.parent = other.arc = static_cast<std::uint8_t>(d ^ 1);
+        other.parent = static_cast<std::uint8_t>(d ^ 1);
         list<kTree>(u, level + 1);
         break;
       }
