@@ -17,7 +17,18 @@ def prepared(case):
 @pytest.mark.parametrize(("case", "threads"), CASES, ids=[f"{case.name}-{threads}t" for case, threads in CASES])
 @pytest.mark.parametrize(
     "implementation",
-    ["saccade", "torchvision", "torch", "torch.compile", "onnxruntime", "openvino", "cv2", "skimage", "numpy"],
+    [
+        "saccade",
+        "torchvision",
+        "torch",
+        "torch.compile",
+        "onnxruntime",
+        "openvino",
+        "cv2",
+        "skimage",
+        "numpy",
+        "PyMaxflow",
+    ],
 )
 def test_time(benchmark, case, threads, implementation):
     work = prepared(case)

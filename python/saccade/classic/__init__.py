@@ -13,7 +13,9 @@ from saccade.classic.cascade import CascadeClassifier, group_rectangles
 from saccade.classic.cascade_trainer import CascadeTrainer
 from saccade.classic.codebook import Codebook, centroids
 from saccade.classic.compare_histograms import compare_histograms
+from saccade.classic.grab_cut import grab_cut
 from saccade.classic.gradients import gradients, orientation_histogram
+from saccade.classic.graph_cut import graph_cut
 from saccade.classic.haar_features import HaarFeature, HaarFeatureSet, haar_features
 from saccade.classic.haar_like_feature import haar_like_feature
 from saccade.classic.hog import hog
@@ -41,7 +43,9 @@ __all__ = [
     "box_sum",
     "centroids",
     "compare_histograms",
+    "grab_cut",
     "gradients",
+    "graph_cut",
     "group_rectangles",
     "haar_features",
     "haar_like_feature",
