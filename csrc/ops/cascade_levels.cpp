@@ -134,8 +134,8 @@ void resize_linear_exact(const TensorView& image, const TensorView& out) {
   const GreyImage source(image);
   const std::int64_t width = out.size(1), height = out.size(0);
   std::vector<std::int32_t> index, weight, row_index, row_weight;
-  interpolation(source.width, width, index, weight);
-  interpolation(source.height, height, row_index, row_weight);
+  linear_exact(source.width, width, index, weight);
+  linear_exact(source.height, height, row_index, row_weight);
   const auto& kernels = cascade_level_kernels();
   // 640 x 480 to 533 x 400 takes 140 us on one core (OpenCV: 190): fewer than 64 rows are not worth another thread.
   parallel_for(height, 64, [&](std::int64_t begin, std::int64_t end) {
