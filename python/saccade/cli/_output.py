@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 __all__ = ["fail", "print_json", "progress_bar", "stderr", "stdout"]
 
@@ -32,11 +32,11 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar(*more: ProgressColumn) -> Iterator[Progress]:
     """A progress bar on stderr; it disappears when the work is done.
 
     It is drawn only when it is told to (``refresh=True``): a thread that redraws it would disturb what is timed.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=stderr, transient=True, auto_refresh=False) as progress:
+    with Progress(*columns, *more, console=stderr, transient=True, auto_refresh=False) as progress:
         yield progress

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
 from saccade.cli._output import fail, print_json, progress_bar, stderr, stdout
@@ -68,7 +69,7 @@ def cascade(
             seed=seed,
         )
         first = _join_processes()
-        with progress_bar() as bar:
+        with progress_bar(TimeRemainingColumn()) as bar:
             tell = _teller(bar.add_task("", total=1000), bar.update, stages)
             trained = trainer.fit(positives, backgrounds, checkpoint=checkpoint, progress=tell if first else _silent)
         if not first:
