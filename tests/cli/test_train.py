@@ -1,6 +1,5 @@
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -93,15 +92,10 @@ def test_errors_name_the_file(folders, tmp_path):
 def test_processes_train_the_cascade_of_one(folders, tmp_path, processes):
     one, many = tmp_path / "one.xml", tmp_path / "many.xml"
     assert train(folders, "--out", str(one), *OPTIONS).exit_code == 0
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", free_port()]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     arguments = ["train", "cascade", str(folders / "objects"), str(folders / "backgrounds"), "--out", str(many)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *launcher, "-m", "saccade", *arguments, *OPTIONS]
-    subprocess.run(command, check=True, env=environment, timeout=240, capture_output=True)
+    finished = subprocess.run(command, env=environment, timeout=240, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
     assert many.read_bytes() == one.read_bytes()
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,8 +69,7 @@ def cascade(
             max_depth=max_depth,
             seed=seed,
         )
-        first = _join_processes()
-        with progress_bar(TimeRemainingColumn()) as bar:
+        with _processes() as first, progress_bar(TimeRemainingColumn()) as bar:
             tell = _teller(bar.add_task("", total=1000), bar.update, stages)
             trained = trainer.fit(positives, backgrounds, checkpoint=checkpoint, progress=tell if first else _silent)
         if not first:
@@ -90,13 +90,20 @@ def cascade(
         _print(trainer, out)
 
 
-def _join_processes() -> bool:
-    """Under torchrun, form a group; whether this process is the one that writes files."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        import torch.distributed
+@contextmanager
+def _processes() -> Iterator[bool]:
+    """Under torchrun, a group of its processes; whether this one is the one that writes files."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield True
+        return
+    import torch.distributed as dist
 
-        torch.distributed.init_process_group("gloo")
-    return int(os.environ.get("RANK", "0")) == 0
+    dist.init_process_group("gloo")
+    try:
+        yield dist.get_rank() == 0
+        dist.barrier()  # a process that leaves while others still talk to it would end in their errors
+    finally:
+        dist.destroy_process_group()
 
 
 def _silent(at: TrainingProgress) -> None:
