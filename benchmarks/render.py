@@ -1,6 +1,6 @@
 """Turns the results of ``saccade bench --json`` into docs/benchmarks.md, docs/benchmarks.svg and the README's table.
 
-``python benchmarks/render.py benchmarks/results/avx512-2core/*.json``; several files may hold parts of the cases
+``python benchmarks/render.py benchmarks/results/zen5-2core/*.json``; several files may hold parts of the cases
 (``--filter``), all of one machine.
 """
 
@@ -25,10 +25,10 @@ INK = "#6e7781"  # legible on white and on black: an image cannot know the page 
 PAGE = """\
 # Benchmarks
 
-How many times faster than its reference each group of cases is: the geometric mean, the line reaching from the slowest
+How many times faster than its reference each operation is: the geometric mean, the line reaching from the slowest
 to the fastest case.
 
-![Times as fast as the reference, by group](benchmarks.svg)
+![Times as fast as the reference, by operation](benchmarks.svg)
 
 Measured with `saccade bench` on {machine}. Best rates of this machine: {peaks}.
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     docs = options.root / "docs"
     docs.mkdir(exist_ok=True)
     (docs / "benchmarks.md").write_text(page(report), encoding="utf-8")
-    ratios = group_ratios(report.cases)
+    ratios = summary(report)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "benchmarks"}):
         ratio_figure(ratios, INK).savefig(docs / "benchmarks.svg", transparent=True, metadata={"Date": None})
     readme = options.root / "README.md"
@@ -80,11 +80,20 @@ def page(report: Report) -> str:
     )
 
 
+def summary(report: Report) -> list[Ratio]:
+    """One line for each operation: all its cases, beside their first reference, with the fewest threads."""
+    first: dict[str, Ratio] = {}
+    for ratio in group_ratios([{**record, "group": record["operation"]} for record in report.cases]):
+        if ratio.label not in first or ratio.threads < first[ratio.label].threads:
+            first[ratio.label] = ratio
+    return list(first.values())
+
+
 def with_summary(readme: str, ratios: Sequence[Ratio], report: Report) -> str:
     """The README with the table between its two marks replaced."""
     if BEGIN not in readme or END not in readme:
         raise SystemExit(f"README.md lacks the marks {BEGIN!r} and {END!r}")
-    lines = ["| cases | reference | times as fast (geometric mean) | slowest to fastest case |", "|---|---|---|---|"]
+    lines = ["| operation | reference | times as fast (geometric mean) | slowest to fastest case |", "|---|---|---|---|"]
     for ratio in ratios:
         span = f"{ratio.least:.3g}× to {ratio.most:.3g}×" if ratio.cases > 1 else ""
         lines.append(f"| {ratio.text} | {ratio.reference} | {ratio.mean:.3g}× | {span} |")

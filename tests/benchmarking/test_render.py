@@ -23,7 +23,7 @@ def results(tmp_path_factory):
     def prepare():
         return Work(lambda: 1, {"other": lambda: 1, "absent": "absent is not installed"}, bytes=8.0)
 
-    cases = [Case(f"x/{i}", "x", f"size {i} | a", prepare, group="group x", group_bar=1e-9, bar=2.0) for i in (1, 2)]
+    cases = [Case(f"x/{i}", "operation x", f"size {i} | a", prepare, group="group x", group_bar=1e-9, bar=2.0) for i in (1, 2)]
     path = tmp_path_factory.mktemp("results") / "run.json"
     save_report(Report.of([run_case(case, 1, 0.0) for case in cases]), path)
     return path
@@ -34,15 +34,15 @@ def test_documents(render, results, tmp_path):
     for _ in range(2):  # a second run changes nothing
         assert render.main([str(results), "--root", str(tmp_path)]) == 0
         readme = (tmp_path / "README.md").read_text()
-        assert readme.startswith(f"before\n{render.BEGIN}\n\n| cases |")
+        assert readme.startswith(f"before\n{render.BEGIN}\n\n| operation |")
         assert readme.endswith(f"{render.END}\nafter\n")
-        assert "| group x | other |" in readme
+        assert "| operation x | other |" in readme
         assert "old" not in readme
     page = (tmp_path / "docs" / "benchmarks.md").read_text()
     assert "size 1 \\| a" in page
     assert "absent: absent is not installed" in page
     assert "group x, 1 thread: geometric mean" in page
-    assert "group x" in (tmp_path / "docs" / "benchmarks.svg").read_text()
+    assert "operation x" in (tmp_path / "docs" / "benchmarks.svg").read_text()
 
 
 def test_readme_without_marks_is_left_alone(render, results, tmp_path):
