@@ -93,7 +93,10 @@ def with_summary(readme: str, ratios: Sequence[Ratio], report: Report) -> str:
     """The README with the table between its two marks replaced."""
     if BEGIN not in readme or END not in readme:
         raise SystemExit(f"README.md lacks the marks {BEGIN!r} and {END!r}")
-    lines = ["| operation | reference | times as fast (geometric mean) | slowest to fastest case |", "|---|---|---|---|"]
+    lines = [
+        "| operation | reference | times as fast (geometric mean) | slowest to fastest case |",
+        "|---|---|---|---|",
+    ]
     for ratio in ratios:
         span = f"{ratio.least:.3g}× to {ratio.most:.3g}×" if ratio.cases > 1 else ""
         lines.append(f"| {ratio.text} | {ratio.reference} | {ratio.mean:.3g}× | {span} |")

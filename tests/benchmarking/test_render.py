@@ -23,7 +23,10 @@ def results(tmp_path_factory):
     def prepare():
         return Work(lambda: 1, {"other": lambda: 1, "absent": "absent is not installed"}, bytes=8.0)
 
-    cases = [Case(f"x/{i}", "operation x", f"size {i} | a", prepare, group="group x", group_bar=1e-9, bar=2.0) for i in (1, 2)]
+    cases = [
+        Case(f"x/{i}", "operation x", f"size {i} | a", prepare, group="group x", group_bar=1e-9, bar=2.0)
+        for i in (1, 2)
+    ]
     path = tmp_path_factory.mktemp("results") / "run.json"
     save_report(Report.of([run_case(case, 1, 0.0) for case in cases]), path)
     return path
