@@ -5,7 +5,7 @@ image in units of ``radius * s``, in scale in units of ``log_radius`` of log s (
 kernel grows with the scale). Mean shift then moves to the weighted mean of the votes with u < 1.
 
 A climb reads only the cells that it can reach, not all of the votes (a million for an image of 640 x 480), and stops
-where it comes near a maximum that another one has found: 480 x 360 pixels took 1.0 s before, and 0.6 s since.
+where it comes near a maximum that another one has found.
 """
 
 from __future__ import annotations
