@@ -47,12 +47,11 @@ Split SplitFinder::exact(std::int64_t feature, const double* weights, double tot
   Split best;
   for (const Sums& left : steps) {
     const double right = total - left.sum, right_mass = mass - left.mass;
-    double worth = std::abs(left.sum - right);
-    if (criterion == SplitCriterion::kSquares) {
-      // Rounding may leave a little of an empty side.
-      if (left.mass <= 1e-12 * mass || right_mass <= 1e-12 * mass) continue;
-      worth = left.sum * left.sum / left.mass + right * right / right_mass;
-    }
+    // Rounding may leave a little of an empty side.
+    if (left.mass <= 1e-12 * mass || right_mass <= 1e-12 * mass) continue;
+    const double worth = criterion == SplitCriterion::kError
+                             ? std::abs(left.sum - right)
+                             : left.sum * left.sum / left.mass + right * right / right_mass;
     if (worth > best.worth) best = {worth, feature, left.place};
   }
   return best;

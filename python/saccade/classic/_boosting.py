@@ -105,7 +105,7 @@ def _split(source: Source, signed: Array, members: Array, squares: bool) -> tupl
     if mass == 0 or total >= mass * (1 - 1e-12):
         return None
     worth, feature, place = source.finder.best_split(weights, squares)
-    if feature < 0 or worth <= (total * total / mass if squares else total) * (1 + 1e-12):
+    if feature < 0 or worth <= (total * total / mass if squares else total) + 1e-12 * mass:
         return None
     left: NDArray[np.bool_] = source.finder.left(feature, place)
     return feature, left
