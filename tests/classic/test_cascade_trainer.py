@@ -167,6 +167,15 @@ def test_stops_when_the_backgrounds_are_exhausted(objects):
     assert model.stop_reason_.startswith("the backgrounds are exhausted: ")
 
 
+def test_positives_without_contrast_are_explained(backgrounds):
+    faint = np.full((30, 12, 12), 100, np.uint8)
+    faint[:, 3:9, 3:9] += 12  # a deviation of 5: no detector of this kind looks at it
+    model = trainer()
+    model.fit(faint, backgrounds)
+    assert len(model.history_) == 1
+    assert model.stop_reason_.startswith("stages 1 to 1 accept none of the positives: detection rejects windows")
+
+
 @pytest.mark.parametrize("mode", ["basic", "all"])
 def test_values_are_those_of_haar_features(mode):
     rng = np.random.default_rng(0)

@@ -183,6 +183,12 @@ class CascadeTrainer:
             tell = lambda phase, share, *rest: progress(TrainingProgress(number, phase, share, *rest))  # noqa: E731, B023
             cascade = self._cascade(stages, features) if stages else None
             accepted = objects[passing(cascade, objects)]
+            if len(accepted) == 0:
+                self.stop_reason_ = (
+                    f"stages 1 to {number} accept none of the positives: detection rejects windows whose standard "
+                    "deviation is below 10 grey levels"
+                )
+                break
             wanted = self._settings["negatives"]
             kept = kept[passing(cascade, kept)]
             mined = mine(
