@@ -17,6 +17,7 @@ from saccade.benchmarking import (
     load_report,
     run_case,
     save_report,
+    timing,
     use_threads,
 )
 from saccade.benchmarking.peaks import measure_peak
@@ -150,3 +151,23 @@ def test_bad_case_file(tmp_path, text, message):
         (tmp_path / "mine.py").write_text(text)
     with pytest.raises(CaseError, match=rf"mine\.py: {message}"):
         load_cases([tmp_path / "mine.py"])
+
+
+def test_waits_until_other_threads_are_idle(monkeypatch):
+    """A clock by hand: another library's thread spins for 30 ms, then sleeps."""
+    now = 0.0
+    pauses = []
+
+    def sleep(seconds):
+        nonlocal now
+        now += seconds
+        pauses.append(seconds)
+
+    monkeypatch.setattr(timing.time, "sleep", sleep)
+    monkeypatch.setattr(timing.time, "process_time", lambda: min(now, 0.030))
+    timing._wait_for_idle_threads()
+    assert 0.030 <= now < 0.045
+    monkeypatch.setattr(timing.time, "process_time", lambda: now)  # one that never stops is not waited for
+    pauses.clear()
+    timing._wait_for_idle_threads()
+    assert 10 < len(pauses) < 1000

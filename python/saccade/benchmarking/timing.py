@@ -15,9 +15,10 @@ __all__ = ["Timing", "interleave", "use_threads"]
 # A sample lasts at least this long: shorter calls are repeated within it, so that the clock does not matter.
 _SAMPLE_SECONDS = 0.002
 _MIN_ROUNDS, _MAX_ROUNDS = 3, 200
-# OpenMP workers spin for a while after a parallel region, OpenCV's as well: without a pause between two libraries the
-# one would steal the other's second core. Only idle threads are waited for; both sides get the same pause.
+# Workers spin for a while after a parallel region: OpenMP's and OpenCV's for some milliseconds, ONNX Runtime's longer.
+# Before each turn they are waited for, or one library would steal the other's second core.
 _PAUSE_SECONDS = 0.004
+_MOST_PAUSES = 100
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,20 @@ def interleave(
     for rounds in range(1, _MAX_ROUNDS + 1):
         for name, function in functions.items():
             if threads > 1:
-                time.sleep(_PAUSE_SECONDS)
+                _wait_for_idle_threads()
             samples[name].append(sample(function, repeats[name]))
         if rounds >= _MIN_ROUNDS and time.perf_counter() - start > budget:
             break
     return {name: Timing.of(seconds) for name, seconds in samples.items()}
+
+
+def _wait_for_idle_threads() -> None:
+    """Pause until the process hardly uses the processor while this thread sleeps."""
+    for _ in range(_MOST_PAUSES):
+        before = time.process_time()
+        time.sleep(_PAUSE_SECONDS)
+        if time.process_time() - before < 0.25 * _PAUSE_SECONDS:
+            return
 
 
 def _sample(function: Callable[[], Any], repeats: int) -> float:
