@@ -39,7 +39,7 @@ SACCADE_HD void sorted_lanes(const I* order, const std::uint16_t* open, const st
     left += weight;
     F worth;
     if constexpr (kCriterion == SplitCriterion::kError) {
-      const V difference = left + left - total;
+      const V difference = left - (total - left);
       worth = __builtin_convertvector(difference < 0 ? -difference : difference, F);
     } else {
       left_mass += weight < 0 ? -weight : weight;
@@ -76,7 +76,7 @@ SACCADE_HD void best_bin(SplitCriterion criterion, std::int64_t* sums, float* wo
   for (int b = 0; b < kBins / N; ++b) {
     const V packed = load<V>(sums + b * N), left = low(packed), left_mass = (packed - left) >> 32;
     if (criterion == SplitCriterion::kError) {
-      const V difference = left + left - total;
+      const V difference = left - (total - left);
       worths[b] = __builtin_convertvector(difference < 0 ? -difference : difference, F);
     } else {
       worths[b] =

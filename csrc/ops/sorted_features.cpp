@@ -55,8 +55,8 @@ class SortedFeatures final : public SplitFinder {
         Index* order = order_.data() + first * samples_;
         std::uint16_t* open = open_.data() + block * samples_;
         for (std::int64_t i = 0; i < samples_; ++i) open[i] = 0;
-        for (std::int64_t f = count; f < kSortedLanes; ++f)  // never open, but read
-          for (std::int64_t i = 0; i < samples_; ++i) order[i * kSortedLanes + f] = 0;
+        for (std::int64_t f = count; f < kSortedLanes; ++f)  // never open, but added up: each sample once
+          for (std::int64_t i = 0; i < samples_; ++i) order[i * kSortedLanes + f] = static_cast<Index>(i);
         for (std::int64_t f = 0; f < count; ++f) {
           const auto* ranks = sorter.sort(rows.data() + f * samples_);
           for (std::int64_t i = 0; i < samples_; ++i) {
