@@ -94,17 +94,6 @@ void search_band(const CascadePlan& plan, const Search& search, Band& band, Casc
 
 std::int32_t round_even(float x) { return static_cast<std::int32_t>(std::nearbyint(x)); }
 
-// Rounding can put a window's edge a pixel outside.
-bool clip(Rectangle& box, std::int64_t width, std::int64_t height) {
-  const std::int64_t right = std::min<std::int64_t>(std::int64_t{box.x} + box.w, width);
-  const std::int64_t bottom = std::min<std::int64_t>(std::int64_t{box.y} + box.h, height);
-  box.x = std::max(box.x, 0);
-  box.y = std::max(box.y, 0);
-  box.w = static_cast<std::int32_t>(right - box.x);
-  box.h = static_cast<std::int32_t>(bottom - box.y);
-  return box.w > 0 && box.h > 0;
-}
-
 }  // namespace
 
 void check_detect(const CascadeModel& model, const std::vector<TensorView>& images, const CascadeOptions& options) {
@@ -141,7 +130,7 @@ CascadeDetections group_detections(const CascadeModel& model, const std::vector<
   CascadeDetections result;
   for (std::size_t k = 0; k < groups.boxes.size(); ++k) {
     Rectangle box = groups.boxes[k];
-    if (!clip(box, width, height)) continue;
+    if (!clip_rectangle(box, width, height)) continue;
     result.boxes.push_back(box);
     result.scores.push_back(groups.scores[k]);
     result.levels.push_back(static_cast<std::int32_t>(model.stage_thresholds.size()));

@@ -109,4 +109,14 @@ RectangleGroups group_rectangles(const std::vector<Rectangle>& boxes, const std:
   return result;
 }
 
+bool clip_rectangle(Rectangle& box, std::int64_t width, std::int64_t height) {
+  const std::int64_t right = std::min<std::int64_t>(std::int64_t{box.x} + box.w, width);
+  const std::int64_t bottom = std::min<std::int64_t>(std::int64_t{box.y} + box.h, height);
+  box.x = std::max(box.x, 0);
+  box.y = std::max(box.y, 0);
+  box.w = static_cast<std::int32_t>(right - box.x);
+  box.h = static_cast<std::int32_t>(bottom - box.y);
+  return box.w > 0 && box.h > 0;
+}
+
 }  // namespace saccade

@@ -28,4 +28,7 @@ enum class RectangleMean { kFloat, kDouble };
 RectangleGroups group_rectangles(const std::vector<Rectangle>& boxes, const std::vector<double>& scores,
                                  std::int64_t min_neighbors, double eps, RectangleMean mean = RectangleMean::kFloat);
 
+// Cuts off what rounding put outside the image; false where nothing is left.
+bool clip_rectangle(Rectangle& box, std::int64_t width, std::int64_t height);
+
 }  // namespace saccade

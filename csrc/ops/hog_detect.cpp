@@ -201,17 +201,6 @@ void check_detection(const char* op, const HogDescriptor& descriptor, const Tens
   require(!std::isnan(options.hit_threshold), op, ": hit_threshold must be a number, got ", options.hit_threshold);
 }
 
-// Cuts off what is outside the image; false where nothing is left.
-bool clip(Rectangle& box, std::int64_t width, std::int64_t height) {
-  const std::int64_t right = std::min<std::int64_t>(std::int64_t{box.x} + box.w, width);
-  const std::int64_t bottom = std::min<std::int64_t>(std::int64_t{box.y} + box.h, height);
-  box.x = std::max(box.x, 0);
-  box.y = std::max(box.y, 0);
-  box.w = static_cast<std::int32_t>(right - box.x);
-  box.h = static_cast<std::int32_t>(bottom - box.y);
-  return box.w > 0 && box.h > 0;
-}
-
 std::int32_t round_int(double x) {
   return static_cast<std::int32_t>(std::clamp(std::nearbyint(x), -0x1p31, 0x1p31 - 1));
 }
@@ -246,7 +235,7 @@ HogDetections HogDescriptor::detect_multi_scale(const TensorView& view, const Ho
   HogDetections found;
   for (std::size_t i = 0; i < groups.boxes.size(); ++i) {
     Rectangle box = groups.boxes[i];
-    if (!clip(box, image.width, image.height)) continue;
+    if (!clip_rectangle(box, image.width, image.height)) continue;
     found.boxes.push_back(box);
     found.scores.push_back(groups.scores[i]);
   }

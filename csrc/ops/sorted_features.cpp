@@ -1,4 +1,4 @@
-#include <limits>
+#include <algorithm>
 
 #include "common/parallel.h"
 #include "ops/boosting.h"

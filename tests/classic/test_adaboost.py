@@ -12,10 +12,10 @@ from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from saccade import get_num_threads, set_num_threads
 from saccade.classic import AdaBoostClassifier
 from saccade.classic._boosting import Source, grow_tree, midpoint
 from saccade.reference.adaboost import adaboost
+from tests.util.threads import with_threads
 
 NOT_ZERO = "best_split: weights must be finite and not all zero, got a sum of"
 
@@ -117,14 +117,7 @@ def test_finders_find_the_best_split(make, samples, squares):
 def test_threads_do_not_matter(make):
     x, y = problem(3000, 200, 5)
     weights = y * np.random.default_rng(1).exponential(size=3000)
-    before = get_num_threads()
-    found = set()
-    try:
-        for threads in (1, 2, 3):
-            set_num_threads(threads)
-            found.add(make(x).best_split(weights, True))
-    finally:
-        set_num_threads(before)
+    found = set(with_threads(lambda: make(x).best_split(weights, True)))
     assert len(found) == 1
 
 
