@@ -1,8 +1,9 @@
 """Vision kernels: C++ and CUDA underneath, NumPy and PyTorch on top.
 
-``saccade.ops`` holds the operators for torch tensors, ``saccade.nn`` modules built on them, ``saccade.classic`` the
-functions for NumPy arrays; ``saccade.accelerate`` lets existing models run on the operators. Importing ``saccade``
-loads neither torch nor NumPy; each half loads what it needs on first use.
+``saccade.ops`` holds the operators for torch tensors, ``saccade.nn`` modules built on them, ``saccade.models`` whole
+networks, ``saccade.data`` and ``saccade.train`` what trains them, ``saccade.analysis`` what looks into them,
+``saccade.classic`` the functions for NumPy arrays; ``saccade.accelerate`` lets existing models run on the operators.
+Importing ``saccade`` loads neither torch nor NumPy; each half loads what it needs on first use.
 """
 
 from __future__ import annotations
@@ -11,23 +12,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saccade import classic, nn, ops
+    from saccade import analysis, classic, data, models, nn, ops, train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
     "accelerate",
+    "analysis",
     "classic",
+    "data",
     "explain",
     "get_num_threads",
+    "models",
     "nn",
     "ops",
     "patch_torchvision",
     "set_num_threads",
+    "train",
 ]
 
-_SUBMODULES = ("classic", "nn", "ops")
+_SUBMODULES = ("analysis", "classic", "data", "models", "nn", "ops", "train")
 _FUNCTIONS = {
     "accelerate": "saccade._accelerate",
     "explain": "saccade._accelerate",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from saccade.classic._extras import require
+from saccade._extras import require
 
 __all__ = ["DETECTORS", "Level", "Patches", "grey_image", "level_scales", "make_level", "resize", "sample_patches"]
 
@@ -113,13 +113,13 @@ def cut_patches(image: Array, size: int, x: Array, y: Array) -> Array:
 
 def _interest_points(image: Floats, size: int, detector: str, distance: int) -> NDArray[np.int64]:
     """Top left pixels (y, x) of patches around the peaks of a response, at least ``distance`` apart."""
-    feature = require("skimage.feature", "ImplicitShapeModel")
+    feature = require("skimage.feature", "ImplicitShapeModel", "classic")
     if detector == "harris":
         response = feature.corner_harris(image, sigma=1)
     elif detector == "hessian":
         response = np.abs(feature.hessian_matrix_det(image, sigma=1.5))
     else:
-        blur = require("scipy.ndimage", "ImplicitShapeModel").gaussian_filter
+        blur = require("scipy.ndimage", "ImplicitShapeModel", "classic").gaussian_filter
         response = np.abs(blur(image, 1.2) - blur(image, 1.2 * 1.6))
     response = response[size // 2 : image.shape[0] - (size - 1) // 2, size // 2 : image.shape[1] - (size - 1) // 2]
     peaks = feature.peak_local_max(response, min_distance=distance, threshold_rel=0.01, exclude_border=False)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from saccade._extras import require
 from saccade.classic._estimator import Estimator, check_fitted, named
-from saccade.classic._extras import require
 
 __all__ = ["Codebook", "centroids"]
 
@@ -80,7 +80,7 @@ def centroids(
 def _cluster(
     array: Array, count: int | None, algorithm: str, threshold: float | None, random_state: int | None
 ) -> NDArray[np.int64]:
-    cluster = require("sklearn.cluster", "centroids")
+    cluster = require("sklearn.cluster", "centroids", "classic")
     if algorithm == "agglomerative":
         if len(array) == 1:
             return np.zeros(1, np.int64)
