@@ -1,3 +1,36 @@
 """Whole networks, built by name, in the layouts of the checkpoints that people have."""
 
-__all__: list[str] = []
+from saccade.models._registry import build, list_models, register
+from saccade.models.checkpoint import CheckpointError, LoadReport, load_checkpoint
+from saccade.models.linear import linear, logistic, mlp, perceptron
+from saccade.models.resnet import (
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnet_small,
+    resnext50_32x4d,
+    resnext101_32x8d,
+)
+
+__all__ = [
+    "CheckpointError",
+    "LoadReport",
+    "build",
+    "linear",
+    "list_models",
+    "load_checkpoint",
+    "logistic",
+    "mlp",
+    "perceptron",
+    "register",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnet_small",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+]
