@@ -2,6 +2,7 @@
 
 from saccade.models._registry import build, list_models, register
 from saccade.models.checkpoint import CheckpointError, LoadReport, load_checkpoint
+from saccade.models.lenet import lenet5, map_loss
 from saccade.models.linear import linear, logistic, mlp, perceptron
 from saccade.models.resnet import (
     resnet18,
@@ -18,10 +19,12 @@ __all__ = [
     "CheckpointError",
     "LoadReport",
     "build",
+    "lenet5",
     "linear",
     "list_models",
     "load_checkpoint",
     "logistic",
+    "map_loss",
     "mlp",
     "perceptron",
     "register",

@@ -6,7 +6,10 @@ from saccade.nn.batch_norm import BatchNorm2d
 from saccade.nn.conv import Conv2d, ConvTranspose2d
 from saccade.nn.conv_bn_act import ConvBNAct
 from saccade.nn.dropout import Dropout
+from saccade.nn.partial_conv import PartialConv2d
 from saccade.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, MinPool2d
+from saccade.nn.rbf import GaussianRBF
+from saccade.nn.subsampling import Subsampling2d
 from saccade.nn.sync_batch_norm import SyncBatchNorm
 
 __all__ = [
@@ -18,12 +21,15 @@ __all__ = [
     "ConvBNAct",
     "ConvTranspose2d",
     "Dropout",
+    "GaussianRBF",
     "LeakyReLU",
     "MaxPool2d",
     "MinPool2d",
+    "PartialConv2d",
     "ReLU",
     "ScaledTanh",
     "Sigmoid",
+    "Subsampling2d",
     "SyncBatchNorm",
     "TanhSigmoid",
     "functional",
