@@ -20,13 +20,13 @@ def test_names():
     )
 
 
-@pytest.mark.parametrize("name", ["drn_a_50", "drn_c_26", "drn_c_58", "drn_d_22", "drn_d_24", "drn_d_54"])
+@pytest.mark.parametrize("name", ["drn_a_50", "drn_c_26", "drn_c_58", "drn_d_24"])
 def test_logits(name):
     arch = name[4].upper()
     model = randomised(saccade.models.build(name, num_classes=7)).eval()
-    images = torch.rand(2, 3, 48, 40)
+    images = torch.rand(2, 3, 32, 24)
     with torch.no_grad():
-        assert model.features(images).shape == (2, model.out_dim, 6, 5)
+        assert model.features(images).shape == (2, model.out_dim, 4, 3)
         assert relative(model(images), Drn(model.state_dict(), arch)(images)) < 1e-4
         model, images = model.double().train(), images.double()
         expected = Drn(model.state_dict(), arch, training=True)(images)
@@ -36,7 +36,7 @@ def test_logits(name):
 @pytest.mark.parametrize("name", ["drn_c_26", "drn_d_22"])
 def test_gradients(name):
     model = randomised(saccade.models.build(name, num_classes=3)).double()
-    images, labels = torch.rand(2, 3, 24, 24, dtype=torch.float64), torch.tensor([0, 2])
+    images, labels = torch.rand(2, 3, 16, 16, dtype=torch.float64), torch.tensor([0, 2])
     state = {key: value.detach().clone().requires_grad_(value.is_floating_point()) for key, value in
              model.state_dict().items()}  # fmt: skip
     functional.cross_entropy(model(images), labels).backward()

@@ -6,18 +6,23 @@ from torch import nn
 from torch.nn import functional
 
 import saccade
+from saccade.models.vit import VisionTransformer
 from tests.util.reference_models import relative, same_start
 
 vision_transformer = pytest.importorskip("torchvision.models.vision_transformer")
 SMALL = {"image_size": 32, "patch_size": 8, "num_classes": 5, "dropout": 0.1, "attention_dropout": 0.2}
 
 
+def small():
+    """vit_tiny with two blocks, on small images."""
+    return VisionTransformer(2, 3, 192, 768, **SMALL)
+
+
 def pair():
-    """The sizes of vit_tiny, on small images, in both libraries."""
     return same_start(
-        lambda: saccade.models.build("vit_tiny", **SMALL),
+        small,
         lambda: vision_transformer.VisionTransformer(
-            num_layers=12, num_heads=3, hidden_dim=192, mlp_dim=768, **SMALL
+            num_layers=2, num_heads=3, hidden_dim=192, mlp_dim=768, **SMALL
         ),
     )  # fmt: skip
 
@@ -34,6 +39,14 @@ def test_layout_of_vit_b_16():
     assert list(shapes[0].items()) == list(shapes[1].items())
     assert sum(p.numel() for p in ours.parameters()) == 86_567_656
     assert [m.num_heads for m in ours.modules() if isinstance(m, nn.MultiheadAttention)] == [12] * 12
+
+
+def test_layout_of_vit_tiny():
+    with torch.device("meta"):
+        ours = saccade.models.build("vit_tiny")
+        theirs = vision_transformer.VisionTransformer(224, 16, 12, 3, 192, 768)
+    shapes = [{key: value.shape for key, value in model.state_dict().items()} for model in (ours, theirs)]
+    assert list(shapes[0].items()) == list(shapes[1].items())
 
 
 def test_logits_and_gradients():
@@ -53,18 +66,18 @@ def test_logits_and_gradients():
 
 
 def test_old_layout():
-    model = with_a_head(saccade.models.vit_tiny(**SMALL))
+    model = with_a_head(small())
     state = model.state_dict()
     old = {key.replace(".mlp.0.", ".mlp.linear_1.").replace(".mlp.3.", ".mlp.linear_2."): v for key, v in state.items()}
     assert set(old) != set(state)
-    other = saccade.models.vit_tiny(**SMALL)
+    other = small()
     assert saccade.models.load_checkpoint(other, old).renamed == ["torchvision ViT 1"]
     images = torch.rand(1, 3, 32, 32)
     assert torch.equal(other.eval()(images), model.eval()(images))
 
 
 def test_accelerated_and_exported():
-    model = with_a_head(saccade.models.vit_tiny(**SMALL)).eval()
+    model = with_a_head(small()).eval()
     images = torch.rand(2, 3, 32, 32)
     fast = saccade.accelerate(model, images)
     program = torch.export.export(model, (images,))
