@@ -38,10 +38,10 @@ def test_learns_to_denoise(skip):
     sklearn = pytest.importorskip("sklearn.datasets")
     digits = torch.from_numpy(sklearn.load_digits().images / 16).float()[:, None]
     train, test = digits[:1200], digits[1200:]
-    model = models.denoising_autoencoder(widths=(16, 32), skip=skip)
+    model = models.denoising_autoencoder(widths=(8, 16), skip=skip)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    for step in range(150):
-        clean = train[torch.randint(len(train), (64,))]
+    for step in range(100):
+        clean = train[torch.randint(len(train), (32,))]
         loss = functional.mse_loss(model(models.add_noise(clean, amount=0.3)), clean)
         optimizer.zero_grad()
         loss.backward()
@@ -50,7 +50,7 @@ def test_learns_to_denoise(skip):
     noisy = models.add_noise(test, amount=0.3)
     with torch.no_grad():
         error = functional.mse_loss(model.eval()(noisy), test)
-    assert error < 0.35 * functional.mse_loss(noisy, test)
+    assert error < 0.5 * functional.mse_loss(noisy, test)
 
 
 def test_encoder_for_a_classifier():

@@ -58,3 +58,21 @@ def test_errors(name, options, kind, message):
     with pytest.raises(kind) as error:
         saccade.models.build(name, **options)
     assert str(error.value) == message
+
+
+ACCELERATED = {
+    "alexnet": ({"num_classes": 3}, (1, 3, 64, 64), "5× conv2d + relu, 3× max_pool2d, 1× adaptive_avg_pool2d"),
+    "lenet5": ({}, (2, 1, 32, 32), "2× conv2d"),
+    "vit_tiny": ({"num_classes": 3, "image_size": 16, "patch_size": 8}, (1, 3, 16, 16), "1× conv2d"),
+    "logistic": ({"in_features": 4}, (2, 4), ""),
+}
+
+
+@pytest.mark.parametrize("name", ACCELERATED)
+def test_accelerated(name):
+    options, shape, ours = ACCELERATED[name]
+    model, images = saccade.models.build(name, **options).eval(), torch.randn(shape)
+    fast = saccade.accelerate(model, images)
+    assert ours in saccade.explain(fast)
+    assert list(fast.state_dict()) == list(model.state_dict())
+    torch.testing.assert_close(fast(images), model(images).detach(), rtol=1e-4, atol=1e-4)

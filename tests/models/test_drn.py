@@ -92,6 +92,25 @@ def test_accelerated():
             assert relative(fast(images), model(images)) < 1e-4
 
 
+@pytest.mark.parametrize(("name", "parts"), [("drn_a_50", 8), ("drn_c_26", 11), ("drn_d_22", 9)])
+def test_backbone_of_a_segmentation_network(name, parts):
+    model, other = (saccade.models.build(name, num_classes=3) for _ in range(2))
+    base = nn.Sequential(*list(model.children())[:-2])  # how fyu/drn makes one
+    assert len(base) == parts
+    state = {f"base.{key}": value for key, value in base.state_dict().items()}
+    state |= {"seg.weight": torch.zeros(3, 512, 1, 1), "up.weight": torch.zeros(3, 1, 16, 16)}
+    report = saccade.models.load_checkpoint(other, state, strict=False)
+    assert report.renamed == ["fyu/drn segmentation"]
+    assert (report.missing, report.unexpected) == (["fc.weight", "fc.bias"], ["seg.weight", "up.weight"])
+    images = torch.rand(1, 3, 16, 16)
+    assert torch.equal(other.eval().features(images), model.eval().features(images))
+
+
+def test_weights_of_a_resnet_fit_drn_a():
+    resnet = saccade.models.resnet50(num_classes=3)
+    assert saccade.models.load_checkpoint(saccade.models.drn_a_50(num_classes=3), resnet.state_dict()).fits
+
+
 @pytest.mark.parametrize(("name", "op"), [("drn_a_50", "DRN-A"), ("drn_c_26", "DRN-C"), ("drn_d_22", "DRN-D")])
 def test_errors(name, op):
     with torch.device("meta"):
