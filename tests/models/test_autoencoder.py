@@ -33,6 +33,15 @@ def test_normalisation_and_relu_are_one_pass_and_the_same():
     assert_close(model(images).detach(), plain(images).detach(), "reduction")
 
 
+def test_hooks_of_a_relu_run():
+    model, seen = models.denoising_autoencoder(widths=(4, 6)), []
+    images = torch.rand(2, 1, 8, 8)
+    expected = model(images)
+    model.encoder.stage1[2].register_forward_hook(lambda module, inputs, output: seen.append(output.min().item()))
+    assert_close(model(images).detach(), expected.detach(), "reduction")
+    assert seen == [0.0]
+
+
 @pytest.mark.parametrize("skip", [False, True])
 def test_learns_to_denoise(skip):
     sklearn = pytest.importorskip("sklearn.datasets")

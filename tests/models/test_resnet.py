@@ -148,6 +148,10 @@ def test_errors(options, images, message):
     assert str(error.value) == message
 
 
+def test_no_images():
+    assert saccade.models.resnet18(num_classes=3).eval()(torch.rand(0, 3, 32, 32)).shape == (0, 3)
+
+
 def test_not_a_tensor():
     with pytest.raises(TypeError, match=r"^ResNet: images must be a tensor, got list$"):
         saccade.models.resnet_small()([1.0])
