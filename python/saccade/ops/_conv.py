@@ -49,9 +49,11 @@ _PACK = {2: 50, 4: 165, 6: 300}
 _WEIGHT_GRADIENT = 60  # to turn the sums for one weight back
 
 
-def _winograd_cost(m: int, input: Tensor, weight: Tensor, out: list[int], dilation: list[int], fresh: bool) -> float:
+def _winograd_cost(
+    m: int, batch: int, input: Tensor, weight: Tensor, out: list[int], dilation: list[int], fresh: bool
+) -> float:
     channels, outs = weight.shape[1], weight.shape[0]
-    tiles, products = _winograd_tiles(m, input, out, dilation), (m + 2) ** 2
+    tiles, products = _winograd_tiles(m, batch, out, dilation), (m + 2) ** 2
     multiply = math.ceil(tiles / 2) * 2 * products * channels * outs / 16
     load = 4 * products * channels * outs / _BYTES_PER_UNIT
     transform = tiles * _TRANSFORMS[m] * (input.shape[1] + outs) / 16
@@ -76,13 +78,18 @@ def choose(
         return Choice("gemm", "set_conv_precision('exact') rules Winograd's algorithm out")
     if weight.shape[0] < 16 * groups or weight.shape[1] < 8:
         return Choice("gemm", "too few channels for Winograd's algorithm")
-    out = output_shape(input, weight, stride, padding, dilation)[2:]
-    if input.shape[0] * out[0] * out[1] == 0:
+    batch, (out_h, out_w) = input.shape[0], output_shape(input, weight, stride, padding, dilation)[2:]
+    if not (isinstance(out_h, int) and isinstance(out_w, int)):
+        return Choice("gemm", "Winograd's algorithm is chosen by the size of the images, which is left open here")
+    if not isinstance(batch, int):  # an exported program for any number of images: what pays for one of them
+        batch = 1
+    out = [out_h, out_w]
+    if batch * out_h * out_w == 0:
         return Choice("gemm", "there is nothing to compute")
     # A weight that is being trained is packed at every step, and so is one inside a compiled graph.
     fresh = fresh or torch.compiler.is_compiling() or (weight.requires_grad and torch.is_grad_enabled())
-    direct = input.shape[0] * out[0] * out[1] * 9 * weight.shape[0] * weight.shape[1] / 16
-    costs = {m: _winograd_cost(m, input, weight, out, dilation, fresh) for m in (2, 4, 6)}
+    direct = batch * out_h * out_w * 9 * weight.shape[0] * weight.shape[1] / 16
+    costs = {m: _winograd_cost(m, batch, input, weight, out, dilation, fresh) for m in (2, 4, 6)}
     m = min(costs, key=costs.__getitem__)
     if costs[m] >= direct:
         return Choice("gemm", f"Winograd's algorithm would take {costs[m] / direct:.2f} times as long")
@@ -96,14 +103,16 @@ def choose_weight_gradient(
     """The algorithm for the gradient of a weight whose convolution is Winograd's."""
     channels, outs = weight.shape[1], weight.shape[0]
     out = output_shape(input, weight, stride, padding, dilation)[2:]
-    tiles = _winograd_tiles(4, input, out, dilation)
+    # Winograd's convolution has fixed image sizes; an open batch counts as one image, as in `choose`.
+    batch = input.shape[0] if isinstance(input.shape[0], int) else 1
+    tiles = _winograd_tiles(4, batch, out, dilation)
     transform = tiles * _TRANSFORMS[4] * (input.shape[1] + outs) / 16
     winograd = tiles * 36 * channels * outs / 16 + transform + _WEIGHT_GRADIENT * channels * outs
-    return "winograd4" if winograd < input.shape[0] * out[0] * out[1] * 9 * channels * outs / 16 else "gemm"
+    return "winograd4" if winograd < batch * out[0] * out[1] * 9 * channels * outs / 16 else "gemm"
 
 
-def _winograd_tiles(m: int, input: Tensor, out: list[int], dilation: list[int]) -> int:
-    tiles: int = input.shape[0]
+def _winograd_tiles(m: int, batch: int, out: list[int], dilation: list[int]) -> int:
+    tiles = batch
     for size, step in zip(out, dilation, strict=True):
         tiles *= min(step, size) * math.ceil(math.ceil(size / step) / m)
     return tiles
