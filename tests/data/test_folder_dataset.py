@@ -35,7 +35,7 @@ def test_equals_torchvisions_image_folder(root):
     data, other = FolderDataset(root), ImageFolder(root)
     assert data.classes == other.classes
     assert sorted(map(str, data.paths)) == sorted(path for path, _ in other.imgs)
-    expected = {path: (pil_to_tensor(image), label) for (path, _), (image, label) in zip(other.imgs, other)}
+    expected = {path: (pil_to_tensor(other[i][0]), label) for i, (path, label) in enumerate(other.imgs)}
     for path, (image, label) in zip(data.paths, data, strict=False):
         torch.testing.assert_close(image, expected[str(path)][0], rtol=0, atol=0)
         assert label == expected[str(path)][1]
