@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.data import DataLoader, DistributedSampler
 
 from saccade.data import ArrayDataset, FolderDataset, SeededSampler, digits, loader
@@ -140,3 +141,52 @@ def test_length_of_the_sampler():
                             range(length), shuffle=shuffle, drop_last=drop, rank=rank, world_size=world
                         )
                         assert len(sampler) == len(list(sampler))
+
+
+def test_a_loader_may_be_made_before_the_processes_meet():
+    made = loader(ArrayDataset(torch.arange(6.0)), 2)
+    assert len(made) == 3
+    torch.distributed.init_process_group("fake", rank=1, world_size=2, store=FakeStore())
+    try:
+        assert torch.cat(list(made)).tolist() == [1, 3, 5]
+        assert len(made) == 2
+    finally:
+        torch.distributed.destroy_process_group()
+    assert len(made) == 3
+
+
+def test_lightning_keeps_the_sampler_and_sets_its_epoch(tmp_path):
+    lightning = pytest.importorskip("lightning")
+
+    class Model(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(1, 1)
+            self.seen = []
+
+        def training_step(self, batch, index):
+            self.seen.append((self.current_epoch, batch[0].flatten().tolist()))
+            return self.linear(batch[0]).mean()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    def fit(epochs, checkpoint=None):
+        data = ArrayDataset(torch.arange(6.0)[:, None], range(6), transform=Noise())
+        model = Model()
+        trainer = lightning.Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(model, loader(data, 3, shuffle=True), ckpt_path=checkpoint)
+        trainer.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return model.seen
+
+    straight = fit(3)
+    assert fit(1) + fit(3, tmp_path / "1.ckpt") == straight
+    assert straight[0][1] != straight[2][1]
