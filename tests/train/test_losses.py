@@ -298,6 +298,14 @@ def test_bad_arguments(call, error, message):
     assert str(caught.value) == message
 
 
+def test_a_wrong_label_leaves_the_device_usable(device):
+    logits, y = torch.zeros(4, 3, device=device), torch.tensor([0, 1, 2, 9], device=device)
+    for loss in (losses.cross_entropy, losses.focal_loss):
+        with pytest.raises(ValueError, match=r"target must be from 0 to 2 or ignore_index -100, got 9 \(once\)$"):
+            loss(logits, y)
+        assert torch.isfinite(loss(logits, y % 3))
+
+
 def test_without_validation_torch_decides():
     with pytest.raises(IndexError, match="Target 5 is out of bounds"):
         losses.cross_entropy(Z(1, 3), torch.tensor([5]), validate=False)

@@ -78,9 +78,9 @@ def test_momentum_switched_on_later_knows_the_last_step(fused):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_both_implementations_agree(dtype):
+def test_both_implementations_agree(dtype, device):
     torch.manual_seed(0)
-    start = [torch.randn(37, dtype=dtype), torch.randn(3, 5, 2, dtype=dtype)]
+    start = [torch.randn(37, dtype=dtype, device=device), torch.randn(3, 5, 2, dtype=dtype, device=device)]
     results = []
     for fused in (True, False):
         torch.manual_seed(1)
