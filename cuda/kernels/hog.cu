@@ -20,6 +20,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kPixels = 7 * kThreads;  // 28 cells of 8 x 8, which have 252 bins
+// Blocks on a multiprocessor: 80 registers, of which nvcc 13 would take 128 for the doubtful pixels' arc tangent; at
+// most nine words are spilled, with 64 registers 30.
+constexpr int kResident = 3;
 
 struct Shape {
   std::int64_t channels, height, width;  // of an image
@@ -90,7 +93,7 @@ __device__ float add_tile(const double* magnitudes, const std::int32_t* votes, i
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kResident)
     hog_histogram_kernel(const T* images, Shape shape, const double* edges, double* histogram) {
   SACCADE_SHARED(double[kPixels], magnitudes);
   SACCADE_SHARED(std::int32_t[kPixels], votes);

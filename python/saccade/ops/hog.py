@@ -58,7 +58,7 @@ def hog(
     >>> features.shape
     torch.Size([2, 1, 1, 3, 3, 9])
     >>> features[0, 0, 0, 1, 1]
-    tensor([0.3630, 0.0000, 0.0000, 0.0000, 0.0000, 0.0000, 0.0000, 0.0000, 0.0000])
+    tensor([0.3629, 0.0000, 0.0000, 0.0000, 0.0000, 0.0000, 0.0000, 0.0000, 0.0000])
     """
     require_tensor("hog", image=image)
     norm, bins = norm_index(block_norm), whole("orientations", orientations)
