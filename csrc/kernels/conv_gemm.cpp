@@ -75,6 +75,18 @@ void finish_planes(const ConvFinish<T>& f) {
   });
 }
 
+template <class A>
+void gather_runs(const A* source, std::int64_t step, std::int64_t count, std::int64_t run_step, std::int64_t runs,
+                 std::int64_t length, A* to, std::int64_t pitch) {
+  constexpr int kN = kLanes<A>;
+  for (std::int64_t n = 0; n < count; ++n)
+    for (std::int64_t run = 0; run < runs; ++run) {
+      const A* from = source + n * step + run * run_step;
+      A* place = to + n * pitch + run * length;
+      for (std::int64_t i = 0; i < length; i += kN) store(place + i, load<Vec<A>>(from + i));
+    }
+}
+
 template <class T>
 void copy_pixel(const T* source, std::int64_t step, std::int64_t depth, Accumulator<T>* to) {
   copy_run(source, step, depth, to);
@@ -101,6 +113,7 @@ constexpr ConvGemmFunctions<T> functions() {
           multiply<Singles<A>, true>,
           finish_rows<T>,
           finish_planes<T>,
+          gather_runs<A>,
           copy_pixel<T>,
           pack<T>,
           kColumns<A>,

@@ -18,7 +18,7 @@ constexpr std::int64_t kConvMostColumns = 64;  // columns of a panel, at most
 template <class T>
 struct ConvFinish;
 
-// sums[r][j] (+)= sum over t, k of row(t, r)[k * step] * panel[(t * depth + k) * pitch + j], where row(t, r) is
+// sums[r][j] (+)= sum over t, k of row(t, r)[k * step] * panel[(t * depth + k) * panel_step + j], where row(t, r) is
 // rows[t * count + r] or, with `offsets`, rows[r] + offsets[t]. With `finish`
 // they go straight into its outputs, as finish_rows would bring them there (its `sums` is not read).
 template <class E>
@@ -32,6 +32,7 @@ struct ConvTile {
   A* sums;                                // [count][pitch]
   const ConvFinish<E>* finish = nullptr;  // of rows; activation none or ReLU
   const std::int64_t* offsets = nullptr;
+  std::int64_t panel_step = pitch;
 };
 
 // activation(sums * scale + shift + residual), scale and shift for each column or for each row.
@@ -54,6 +55,10 @@ struct ConvGemmFunctions {
   void (*multiply_strided)(const ConvTile<A>& tile);
   void (*finish_rows)(const ConvFinish<T>& finish);    // scale, shift: [columns]
   void (*finish_planes)(const ConvFinish<T>& finish);  // scale, shift: [count]
+  // to[n * pitch + i] = source[n * step + i % length + i / length * run_step] for n < count, i < runs * length. Reads
+  // and writes whole registers, past the ends of runs.
+  void (*gather_runs)(const A* source, std::int64_t step, std::int64_t count, std::int64_t run_step, std::int64_t runs,
+                      std::int64_t length, A* to, std::int64_t pitch);
   // Channels [0, depth) of one pixel that lie `step` apart.
   void (*copy_pixel)(const T* source, std::int64_t step, std::int64_t depth, A* to);
   // panel[k][n] = weight[n * n_step + k * k_step] for n < columns, zero for columns <= n < pitch.

@@ -79,7 +79,7 @@ void multiply_tile(const ConvTile<typename Product::E>& tile) {
     for (int v = 0; v < Registers; ++v)
       sum[r][v] = tile.accumulate ? load<V>(tile.sums + r * tile.pitch + v * kN) : V{};
   const A* panel = tile.panel;
-  const std::int64_t pitch = tile.pitch, step = Strided ? tile.step : 1;
+  const std::int64_t pitch = tile.panel_step, step = Strided ? tile.step : 1;
   for (std::int64_t t = 0; t < tile.taps; ++t) {
     const E* rows[Rows];
 #pragma GCC unroll 8

@@ -6,6 +6,7 @@
 #include "common/dispatch.h"
 #include "common/scratch.h"
 #include "math/half.h"
+#include "ops/conv_padded_band.h"
 #include "ops/conv_panels.h"
 
 namespace saccade {
@@ -34,6 +35,7 @@ class WeightGradient {
   void run(const Store& store) const {
     const std::int64_t pieces = problem_.groups * panels_.count();
     if (pieces == 0) return;
+    if (source_ != nullptr && PaddedBand<T>::serves(grid_, run_)) return run_on_bands(store);
     const std::int64_t parts = row_parts(pieces, problem_.outs());
     const std::int64_t work = problem_.images * grid_.results() * problem_.outs() * panels_.most / parts;
     parallel_for(pieces * parts, conv_grain(work), [&](std::int64_t begin, std::int64_t end) {
@@ -45,7 +47,8 @@ class WeightGradient {
         std::memset(sums.data(), 0, problem_.outs() * panels_.pitch(panel) * sizeof(A));
         for_each_chunk([&](std::int64_t image, std::int64_t first, std::int64_t count) {
           gather(image, group, panel, first, count, cells.data());
-          add(image, group, panel, part, first, count, cells.data(), copies.data(), sums.data());
+          const std::int64_t pitch = panels_.pitch(panel);
+          add(image, group, panel, part, first, count, cells.data(), pitch, copies.data(), sums.data());
         });
         store(group, part.first, part.last - part.first, panel, sums.data() + part.first * panels_.pitch(panel));
       }
@@ -55,6 +58,37 @@ class WeightGradient {
   const Panels& panels() const { return panels_; }
 
  private:
+  // Few channels: all their cells are gathered once for all panels. Three times as fast for ResNet's first layer, where
+  // gathering took most of the time.
+  template <class Store>
+  void run_on_bands(const Store& store) const {
+    const std::int64_t parts = row_parts(2, problem_.outs()), pitch = panels_.padded();
+    parallel_for(parts, 1, [&](std::int64_t begin, std::int64_t end) {
+      const PaddedBand<T> band(problem_, run_);
+      const Scratch<A> sums(problem_.outs() * pitch), cells(kChunk * pitch + kernels_.lanes);
+      const Scratch<A> copies(std::is_same_v<T, A> ? 0 : kChunk * problem_.outs());
+      std::memset(sums.data(), 0, sums.size() * sizeof(A));
+      std::memset(cells.data(), 0, cells.size() * sizeof(A));
+      const RowPart part = {row_part(begin, parts, problem_.outs()).first,
+                            row_part(end - 1, parts, problem_.outs()).last};
+      for (std::int64_t image = 0; image < problem_.images; ++image)
+        for (std::int64_t row = 0; row < grid_.rows; row += band.rows()) {
+          band.load(source_ + image * grid_.source_h * grid_.source_w * problem_.channels, row);
+          const std::int64_t last = std::min(grid_.rows, row + band.rows()) * grid_.columns;
+          for (std::int64_t first = row * grid_.columns; first < last; first += kChunk) {
+            const std::int64_t count = std::min(kChunk, last - first);
+            band.gather(first - row * grid_.columns, count, cells.data(), pitch);
+            for (std::int64_t panel = 0; panel < panels_.count(); ++panel)
+              add(image, 0, panel, part, first, count, cells.data() + panels_.first(panel), pitch, copies.data(),
+                  sums.data() + panels_.first(panel) * problem_.outs());
+          }
+        }
+      for (std::int64_t panel = 0; panel < panels_.count(); ++panel)
+        store(0, part.first, part.last - part.first, panel,
+              sums.data() + panels_.first(panel) * problem_.outs() + part.first * panels_.pitch(panel));
+    });
+  }
+
   template <class Body>
   void for_each_chunk(const Body& body) const {
     for (std::int64_t image = 0; image < problem_.images; ++image)
@@ -79,11 +113,9 @@ class WeightGradient {
     const std::int64_t y0 = result / grid_.columns * grid_.step_y, x0 = result % grid_.columns * grid_.step_x;
     for (std::int64_t j = 0; j < columns;) {
       const std::int64_t tap = (pair + j) / depth_.channels, channel = (pair + j) % depth_.channels;
+      const std::int64_t run = std::min(depth_.channels - channel, columns - j);
       const std::int64_t y = y0 + grid_.tap_y[tap], x = x0 + grid_.tap_x[tap];
-      const bool inside = y >= 0 && y < grid_.source_h && x >= 0 && x < grid_.source_w;
-      const std::int64_t taps = inside ? std::min(run_ - tap % run_, grid_.source_w - x) : 1;  // neighbours in memory
-      const std::int64_t run = std::min(taps * depth_.channels - channel, columns - j);
-      if (inside) {
+      if (y >= 0 && y < grid_.source_h && x >= 0 && x < grid_.source_w) {
         const std::int64_t pixel = (image * grid_.source_h + y) * grid_.source_w + x;
         kernels_.copy_pixel(source_ + pixel * problem_.channels + group * depth_.channels + channel, 1, run, to + j);
       } else {
@@ -94,7 +126,7 @@ class WeightGradient {
   }
 
   void add(std::int64_t image, std::int64_t group, std::int64_t panel, RowPart part, std::int64_t first,
-           std::int64_t count, const A* cells, A* copies, A* sums) const {
+           std::int64_t count, const A* cells, std::int64_t cells_step, A* copies, A* sums) const {
     const std::int64_t pitch = panels_.pitch(panel), channel = group * problem_.outs();
     // Output channel n of result r: base[n * n_step + r * r_step].
     std::int64_t n_step = problem_.rows ? 1 : grid_.results(), r_step = problem_.rows ? problem_.out_channels : 1;
@@ -114,7 +146,7 @@ class WeightGradient {
       }
       base = copies;
     }
-    ConvTile<A> tile = {nullptr, 0, 1, count, r_step, cells, pitch, true, nullptr};
+    ConvTile<A> tile = {nullptr, 0, 1, count, r_step, cells, pitch, true, nullptr, nullptr, nullptr, cells_step};
     for_each_tile(part.first, part.last, [&](std::int64_t n, std::int64_t rows) {
       const A* starts[kConvRows];
       for (std::int64_t i = 0; i < rows; ++i) starts[i] = base + (n + i) * n_step;
