@@ -197,6 +197,13 @@ def test_check_finds_a_path_chosen_by_the_image():
         receptive_field(Chooses(), (1, 8, 8), check=3)
 
 
+def test_check_allows_for_rounding():
+    """Gradients by Winograd's algorithm are not exactly 0 beside the field."""
+    layers = [saccade.nn.Conv2d(64, 64, 3, padding=1) for _ in range(2)]
+    fields = receptive_field(nn.Sequential(*layers), (64, 40, 40), check=3)
+    assert fields["1"].size == (5, 5)
+
+
 def test_model_is_left_as_it_was():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout()).train()
     model[2].eval()

@@ -73,7 +73,7 @@ class EffectiveField:
         figure.colorbar(shown, ax=axes[0], label="gradient, of its maximum")
         if image is not None:
             axes[1].imshow(as_image("effective_receptive_field", image, self.gradient.shape[:2]), cmap="gray")
-            axes[1].imshow(self.gradient, cmap="inferno", alpha=np.sqrt(self.gradient))
+            axes[1].imshow(self.gradient, cmap="autumn", alpha=np.minimum(2 * np.sqrt(self.gradient), 1))
             axes[1].axis("off")
         return save(figure, path)
 

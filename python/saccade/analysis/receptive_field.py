@@ -156,7 +156,7 @@ def receptive_field(
         input_size: ``(channels, height, width)``, or an image as a tensor. Fields are not cut to it, but adaptive
             poolings and fully connected layers see all of it, however large.
         check: so many cells of each feature map are checked: the gradients of its channels at this cell, with respect
-            to an image of random numbers, must vanish outside of its ``support``.
+            to an image of random numbers, must vanish outside of its ``support`` (up to 1e-4 of their largest).
         seed: of the images and cells of the check.
 
     Returns:
