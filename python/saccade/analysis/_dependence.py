@@ -78,7 +78,7 @@ class Dependence(TorchDispatchMode):
     def shadow(self, tensor: Tensor) -> Shadow | None:
         """What a tensor depends on, or None: nothing."""
         key = StorageWeakRef(tensor.untyped_storage()).cdata
-        if key not in self._shadows:
+        if key not in self._shadows or tensor.numel() == 0:
             return None
         _, flat, jump = self._shadows[key]
         if flat.shape[1] * tensor.element_size() != tensor.untyped_storage().nbytes():  # complex numbers as pairs
@@ -109,6 +109,7 @@ class Dependence(TorchDispatchMode):
         elif shadows:
             there = {StorageWeakRef(tensor.untyped_storage()).cdata for tensor in inputs}
             outputs = [tensor for tensor in outputs if StorageWeakRef(tensor.untyped_storage()).cdata not in there]
+        outputs = [tensor for tensor in outputs if tensor.numel()]
         if outputs and (shadows or written):
             self._note(Call(name, arguments, shadows, outputs, func))
         return result

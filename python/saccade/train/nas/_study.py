@@ -76,14 +76,14 @@ def slot_seed(seed: int, slot: int) -> int:
     return int(np.random.SeedSequence([seed, slot]).generate_state(1)[0])
 
 
-def identity() -> dict[str, str]:
+def identity() -> list[str]:
     """This machine and process, so that another process can tell whether it is still there."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         processes = os.readlink("/proc/self/ns/pid")
     except OSError:
         boot = processes = ""
-    return {"machine": f"{platform.node()} {boot} {processes}", "process": _process(os.getpid())}
+    return [f"{platform.node()} {boot} {processes}", _process(os.getpid())]
 
 
 def _process(number: int) -> str:
@@ -106,16 +106,14 @@ def _process(number: int) -> str:
 
 def fail_dead(study: optuna.Study) -> None:
     """Give up trials whose process on this machine is gone; those of other machines end when their heartbeat does."""
-    here = identity()["machine"]
+    here, _ = identity()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        attributes = trial.user_attrs
-        if attributes.get("machine") == here:
-            process = attributes["process"]
-            if _process(int(process.split()[0])) != process:
-                try:
-                    study.tell(trial.number, state=TrialState.FAIL)
-                except ValueError:  # another process was faster
-                    continue
+        machine, process = trial.user_attrs.get("runs_on", ("", ""))
+        if machine == here and _process(int(process.split()[0])) != process:
+            try:
+                study.tell(trial.number, state=TrialState.FAIL)
+            except ValueError:  # another process was faster
+                continue
 
 
 class PerTrialSampler(BaseSampler):

@@ -263,8 +263,7 @@ def _one(
     from saccade.train.nas._study import identity, owner, slot_of, slot_seed, slots
 
     def run(trial: optuna.Trial) -> float:
-        for key, text in identity().items():
-            trial.set_user_attr(key, text)
+        trial.set_user_attr("runs_on", identity())
         every = trial.study.get_trials(deepcopy=False)
         slot = slot_of(every[trial.number], every)
         mine = owner(slots(every)[slot])
