@@ -114,7 +114,7 @@ def test_stopped_search_goes_on_to_the_same_end(tmp_path):
     whole = nas.search(quality, SPACE, trials=13, storage=None)
     file = tmp_path / "search.sqlite3"
     assert len(nas.search(quality, SPACE, trials=5, storage=file).trials) == 5
-    assert summary(nas.search(quality, SPACE, trials=13, storage=file)) == summary(whole)
+    assert summary(nas.search(quality, SPACE, trials=13, storage=f"sqlite:///{file}")) == summary(whole)
     ran = []
     nas.search(lambda a, t: ran.append(t.slot) or 0.0, SPACE, trials=13, storage=file)
     assert ran == []
@@ -273,6 +273,7 @@ def test_a_search_goes_on_as_it_was_begun(tmp_path, change, message):
         ({"sampler": "grid"}, "sampler must be 'tpe' or 'random', got 'grid'"),
         ({"pruner": "mean"}, "pruner must be 'median', 'hyperband', None or one of Optuna's, got 'mean'"),
         ({"direction": "up"}, "direction must be 'maximize' or 'minimize', got 'up'"),
+        ({"storage": "/none/x.sqlite3"}, "storage must lie in a folder that exists, got /none/x.sqlite3"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
     ],
 )

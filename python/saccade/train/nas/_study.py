@@ -34,6 +34,8 @@ def open_storage(storage: str | Path | None) -> Any:
     url = str(storage)
     options: dict[str, Any] = {}
     if "://" not in url:
+        if not Path(url).absolute().parent.is_dir():
+            raise ValueError(f"search: storage must lie in a folder that exists, got {url}")
         url = f"sqlite:///{url}"
     if url.startswith("sqlite:"):
         options["connect_args"] = {"timeout": 100}  # several processes wait for each other's writes
