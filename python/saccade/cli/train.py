@@ -14,6 +14,7 @@ from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
 from saccade.cli._output import fail, print_json, progress_bar, stderr, stdout
+from saccade.cli.search import search
 
 if TYPE_CHECKING:
     from saccade.classic.cascade_trainer import CascadeTrainer, TrainingProgress
@@ -143,3 +144,6 @@ def _print(trainer: CascadeTrainer, out: Path) -> None:
         )
     stdout.print(table)
     stderr.print(f"Ended: {trainer.stop_reason_}. Written to {out}.", markup=False)
+
+
+train.command()(search)
