@@ -1,3 +1,27 @@
-"""Data sets, splits that cannot overlap, and normalisation that remembers its statistics."""
+"""Data sets, splits that cannot overlap, and normalisation that remembers its statistics.
 
-__all__: list[str] = []
+Nothing here needs torchvision to be imported; ``transforms.augmentation`` does when it is called, image files need
+Pillow, ``digits`` scikit-learn: all of them come with ``pip install 'saccade[train]'``.
+"""
+
+from saccade.data import transforms
+from saccade.data.array_dataset import ArrayDataset
+from saccade.data.digits import digits
+from saccade.data.disjoint import Overlap, OverlapError, check_disjoint
+from saccade.data.folder_dataset import FolderDataset, UnreadableImage
+from saccade.data.loader import SeededSampler, loader
+from saccade.data.splits import split
+
+__all__ = [
+    "ArrayDataset",
+    "FolderDataset",
+    "Overlap",
+    "OverlapError",
+    "SeededSampler",
+    "UnreadableImage",
+    "check_disjoint",
+    "digits",
+    "loader",
+    "split",
+    "transforms",
+]

@@ -1,0 +1,6 @@
+"""Normalisation fitted on training data, and the augmentations of the notes."""
+
+from saccade.data._augmentation import augmentation
+from saccade.data._normalization import MeanStd, MinMax
+
+__all__ = ["MeanStd", "MinMax", "augmentation"]
