@@ -76,9 +76,14 @@ def _ours(graph: fx.Graph, node: fx.Node, modules: Modules) -> fx.Node | None:
 
 
 def _from_module(graph: fx.Graph, node: fx.Node, module: nn.Module) -> fx.Node | None:
-    if len(node.args) + len(node.kwargs) != 1:
+    also: dict[str, Any] = {}
+    if isinstance(module, (ours.BatchNorm2d, ours.SyncBatchNorm)):
+        also = bind(node, ("input", "residual", "activation"))
+        input = also.pop("input")
+    elif len(node.args) + len(node.kwargs) == 1:
+        (input,) = (*node.args, *node.kwargs.values())
+    else:
         return None
-    (input,) = (*node.args, *node.kwargs.values())
 
     def attribute(name: str) -> fx.Node | None:
         found = getattr(module, name)
@@ -106,7 +111,9 @@ def _from_module(graph: fx.Graph, node: fx.Node, module: nn.Module) -> fx.Node |
         and module.running_mean is not None
     ):
         names = "running_mean", "running_var", "weight", "bias"
-        return graph.call_function(runtime.batch_norm, (input, (*map(attribute, names), cast(float, module.eps))))
+        norm = (*map(attribute, names), cast(float, module.eps))
+        given = {name: value for name, value in also.items() if value is not None}
+        return graph.call_function(runtime.batch_norm, (input, norm), given)
     if isinstance(module, nn.MaxPool2d) and _unchanged(module, nn.MaxPool2d, ours.MaxPool2d):
         sizes = {name: getattr(module, name) for name in _MAX[1:6]}
         return None if module.return_indices else graph.call_function(runtime.max_pool2d, (input,), sizes)

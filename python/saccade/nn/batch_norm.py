@@ -20,9 +20,9 @@ class BatchNorm2d(nn.BatchNorm2d):
     tensor([0.2000, 0.2000])
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input``, ``(N, C, H, W)``."""
-        return self.normalize(input)
+    def forward(self, input: Tensor, residual: Tensor | None = None, activation: Activation = None) -> Tensor:
+        """Normalise ``input``, ``(N, C, H, W)``; what else is given is done in the same pass, see :meth:`normalize`."""
+        return self.normalize(input, residual, activation)
 
     def normalize(self, input: Tensor, residual: Tensor | None = None, activation: Activation = None) -> Tensor:
         """Normalise ``input``, add ``residual`` and apply ``activation`` in one pass over memory.

@@ -28,9 +28,9 @@ class SyncBatchNorm(nn.SyncBatchNorm):
             [ 1.0000,  0.0000]])
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input``, ``(N, C, ...)``."""
-        return self.normalize(input)
+    def forward(self, input: Tensor, residual: Tensor | None = None, activation: Activation = None) -> Tensor:
+        """Normalise ``input``, ``(N, C, ...)``; what else is given is done in the same pass, see :meth:`normalize`."""
+        return self.normalize(input, residual, activation)
 
     def normalize(self, input: Tensor, residual: Tensor | None = None, activation: Activation = None) -> Tensor:
         """Normalise ``input``, add ``residual`` and apply ``activation`` in one pass over memory."""

@@ -48,9 +48,11 @@ _BYTES_PER_UNIT = 7
 _PACK = {2: 150, 4: 450, 6: 800}
 
 
-def _winograd_cost(m: int, input: Tensor, weight: Tensor, out: list[int], dilation: list[int], fresh: bool) -> float:
+def _winograd_cost(
+    m: int, batch: int, input: Tensor, weight: Tensor, out: list[int], dilation: list[int], fresh: bool
+) -> float:
     channels, outs = weight.shape[1], weight.shape[0]
-    tiles, products = input.shape[0], (m + 2) ** 2
+    tiles, products = batch, (m + 2) ** 2
     for size, step in zip(out, dilation, strict=True):
         tiles *= min(step, size) * math.ceil(math.ceil(size / step) / m)
     multiply = math.ceil(tiles / 2) * 2 * products * channels * outs / 16
@@ -77,13 +79,18 @@ def choose(
         return Choice("gemm", "set_conv_precision('exact') rules Winograd's algorithm out")
     if weight.shape[0] < 16 * groups or weight.shape[1] < 8:
         return Choice("gemm", "too few channels for Winograd's algorithm")
-    out = output_shape(input, weight, stride, padding, dilation)[2:]
-    if input.shape[0] * out[0] * out[1] == 0:
+    batch, (out_h, out_w) = input.shape[0], output_shape(input, weight, stride, padding, dilation)[2:]
+    if not (isinstance(out_h, int) and isinstance(out_w, int)):
+        return Choice("gemm", "Winograd's algorithm is chosen by the size of the images, which is left open here")
+    if not isinstance(batch, int):  # an exported program for any number of images: what pays for one of them
+        batch = 1
+    out = [out_h, out_w]
+    if batch * out_h * out_w == 0:
         return Choice("gemm", "there is nothing to compute")
     # A weight that is being trained is packed at every step, and so is one inside a compiled graph.
     fresh = fresh or torch.compiler.is_compiling() or (weight.requires_grad and torch.is_grad_enabled())
-    direct = input.shape[0] * out[0] * out[1] * 9 * weight.shape[0] * weight.shape[1] / 16
-    costs = {m: _winograd_cost(m, input, weight, out, dilation, fresh) for m in (2, 4, 6)}
+    direct = batch * out_h * out_w * 9 * weight.shape[0] * weight.shape[1] / 16
+    costs = {m: _winograd_cost(m, batch, input, weight, out, dilation, fresh) for m in (2, 4, 6)}
     m = min(costs, key=costs.__getitem__)
     if costs[m] >= direct:
         return Choice("gemm", f"Winograd's algorithm would take {costs[m] / direct:.2f} times as long")

@@ -1,0 +1,84 @@
+"""Models by name."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+
+__all__ = ["build", "list_models", "register"]
+
+Constructor = TypeVar("Constructor", bound=Callable[..., nn.Module])
+_CONSTRUCTORS: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register(constructor: Constructor) -> Constructor:
+    """Make a function known to :func:`build` by its own name.
+
+    Options that it takes as ``**options`` are the keyword-only ones of the class that it is annotated to return.
+    """
+    _CONSTRUCTORS[constructor.__name__] = constructor
+    return constructor
+
+
+def list_models() -> list[str]:
+    """The names that :func:`build` knows, sorted.
+
+    >>> "resnet18" in saccade.models.list_models()
+    True
+    """
+    return sorted(_CONSTRUCTORS)
+
+
+def build(name: str, *, num_classes: int | None = None, **options: Any) -> nn.Module:
+    """Build a model, with initial weights as its reference draws them (torch's generator decides).
+
+    Args:
+        name: one of :func:`list_models`.
+        num_classes: size of the output; None leaves the model's own, which is 1000 where ImageNet's weights exist.
+        options: what the constructor of that name takes.
+
+    Raises:
+        ValueError: for unknown names (close ones are named) and values out of range; TypeError: for options that the
+            model does not take, or lacks.
+
+    >>> model = saccade.models.build("resnet18", num_classes=10)
+    >>> model(torch.rand(2, 3, 64, 64)).shape
+    torch.Size([2, 10])
+    """
+    if not isinstance(name, str) or name not in _CONSTRUCTORS:
+        raise ValueError(f"build: name must be a known model{_did_you_mean(name)}, got {name!r}")
+    constructor = _CONSTRUCTORS[name]
+    known = _parameters(constructor)
+    if num_classes is not None:
+        if "num_classes" not in known:
+            raise TypeError(f"build: {name} has no classes, got num_classes={num_classes!r}")
+        options["num_classes"] = num_classes
+    for option in options:
+        if option not in known:
+            raise TypeError(f"build: {name} takes {', '.join(known)}; got {option!r}")
+    lacking = [option for option, required in known.items() if required and option not in options]
+    if lacking:
+        raise TypeError(f"build: {name} needs {', '.join(lacking)}")
+    return constructor(**options)
+
+
+def _did_you_mean(name: Any) -> str:
+    close = difflib.get_close_matches(str(name), _CONSTRUCTORS, n=3)
+    return f" (close: {', '.join(close)})" if close else " (saccade.models.list_models() names them)"
+
+
+def _parameters(constructor: Callable[..., nn.Module]) -> dict[str, bool]:
+    """The names of the options of a constructor, sorted, and whether each is required."""
+    found: dict[str, inspect.Parameter] = {}
+    for parameter in inspect.signature(constructor).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            returned = inspect.signature(typing.get_type_hints(constructor)["return"]).parameters.values()
+            found |= {option.name: option for option in returned if option.kind is option.KEYWORD_ONLY}
+        else:
+            found[parameter.name] = parameter
+    return {name: found[name].default is inspect.Parameter.empty for name in sorted(found)}
