@@ -11,8 +11,35 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torchmetrics import Metric
 
-__all__ = ["RandomStates", "rank_states", "restore_metrics"]
+__all__ = ["Mean", "RandomStates", "rank_states", "restore_metrics"]
+
+
+class Mean(Metric):
+    """The weighted mean, in float64, of all processes.
+
+    torchmetrics.MeanMetric drops NaNs, or, told not to (``nan_strategy="disable"``), the weights (version 1.9).
+    """
+
+    full_state_update = False
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "weight"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), "sum")
+
+    def update(self, value: Tensor, weight: float) -> None:
+        """Add a value."""
+        self.total += value.double() * weight
+        self.weight += weight
+
+    def compute(self) -> Tensor:
+        """The mean."""
+        return self.total / self.weight
 
 
 def rank_states(state: Any) -> list[Any]:

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 
-from saccade.train._resume import rank_states, restore_metrics
+from saccade.train._resume import Mean, rank_states, restore_metrics
 
 __all__ = ["OptimizerFactory", "ScheduleFactory", "Task"]
 
@@ -64,7 +64,7 @@ class Task(L.LightningModule):
         self._schedule = schedule
         # Not in a ModuleDict: metrics are no part of a network's state dict.
         self.metrics = {stage: make_metrics(stage) if make_metrics else MetricCollection({}) for stage in STAGES}
-        self.means: dict[str, dict[str, MeanMetric]] = {stage: {} for stage in STAGES}
+        self.means: dict[str, dict[str, Mean]] = {stage: {} for stage in STAGES}
 
     @property
     def _op(self) -> str:
@@ -115,7 +115,7 @@ class Task(L.LightningModule):
     def _mean(self, stage: str, name: str, value: Tensor, size: int) -> None:
         means = self.means[stage]
         if name not in means:
-            means[name] = MeanMetric(nan_strategy="disable").set_dtype(torch.float64).to(self.device)
+            means[name] = Mean().to(self.device)
         means[name].update(value.detach(), size)
 
     def _log(self, stage: str) -> None:
@@ -194,7 +194,7 @@ class Task(L.LightningModule):
         if not states or rank >= len(states):
             return
         for name in states[rank]["means"]:
-            self.means["train"][name] = MeanMetric(nan_strategy="disable").set_dtype(torch.float64)
+            self.means["train"][name] = Mean()
         restore_metrics(self.metrics["train"].items(), states[rank]["metrics"])
         restore_metrics(self.means["train"].items(), states[rank]["means"])
 
