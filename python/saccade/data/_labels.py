@@ -31,6 +31,8 @@ def outside(labels: Tensor, num_classes: int, ignore_index: int | None = None) -
     wrong = (labels < 0) | (labels >= num_classes)
     if ignore_index is not None:
         wrong &= labels != ignore_index
+    if not bool(wrong.any()):
+        return ""
     values, counts = torch.unique(labels[wrong], return_counts=True)
     order = torch.argsort(counts, descending=True, stable=True)
     pairs = [(int(values[i]), int(counts[i])) for i in order[:_SHOWN]]

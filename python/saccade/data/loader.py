@@ -106,34 +106,43 @@ class SeededSampler(DistributedSampler[Any]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
+        self._given = rank, world_size
+        super().__init__(dataset, 1, 0, shuffle=shuffle, seed=seed, drop_last=drop_last)
+        self._find_place()
+
+    def _find_place(self) -> None:
+        """Ask torch.distributed each time: a loader may be made before it starts."""
+        rank, world_size = self._given
         together = dist.is_available() and dist.is_initialized()
-        world_size = (dist.get_world_size() if together else 1) if world_size is None else world_size
-        rank = (dist.get_rank() if together else 0) if rank is None else rank
-        if not 0 <= rank < world_size:
-            raise ValueError(f"loader: rank must be from 0 to {world_size - 1}, got {rank}")
-        super().__init__(dataset, world_size, rank, shuffle=shuffle, seed=seed, drop_last=drop_last)
+        self.num_replicas = (dist.get_world_size() if together else 1) if world_size is None else world_size
+        self.rank = (dist.get_rank() if together else 0) if rank is None else rank
+        if not 0 <= self.rank < self.num_replicas:
+            raise ValueError(f"loader: rank must be from 0 to {self.num_replicas - 1}, got {self.rank}")
 
     def __iter__(self) -> Iterator[_Key]:
         """The keys of one epoch; the next call is the next epoch's."""
-        epoch, length = self.epoch, len(self.dataset)  # type: ignore[arg-type]
+        total = self._total()
+        epoch = self.epoch
         self.epoch += 1
+        length = len(self.dataset)  # type: ignore[arg-type]
         order = np.arange(length)
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(length)
-            order = np.resize(order, self._total()) if length else order
-        elif self.drop_last:
-            order = order[: self._total()]
+        order = np.resize(order, total)  # repeats the first ones
         return iter([_Key(epoch, index) for index in order[self.rank :: self.num_replicas].tolist()])
-
-    def _total(self) -> int:
-        length, world = len(self.dataset), self.num_replicas  # type: ignore[arg-type]
-        return length // world * world if self.drop_last else math.ceil(length / world) * world
 
     def __len__(self) -> int:
         """How many items this process gets."""
-        length = len(self.dataset)  # type: ignore[arg-type]
-        total = self._total() if self.shuffle or self.drop_last else length
+        total = self._total()
         return len(range(self.rank, total, self.num_replicas))
+
+    def _total(self) -> int:
+        """How many items all processes get together."""
+        self._find_place()
+        length, world = len(self.dataset), self.num_replicas  # type: ignore[arg-type]
+        if self.drop_last:
+            return length // world * world
+        return math.ceil(length / world) * world if self.shuffle else length
 
 
 class _Seeded(Dataset[Any]):

@@ -1,4 +1,7 @@
-"""What trains networks: losses, the update rule, schedules, regularisation, Lightning modules."""
+"""What trains networks: losses, the update rule, schedules, regularisation, Lightning modules.
+
+Everything is loaded when it is first used; nothing here needs torchvision or Lightning until then.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +11,64 @@ from typing import TYPE_CHECKING, Any
 from saccade._extras import require
 
 if TYPE_CHECKING:
+    from saccade.train import backprop, losses, optim
     from saccade.train.checkpoint import KeepCheckpoints, read_checkpoint, write_checkpoint
     from saccade.train.classifier import Classifier
     from saccade.train.curves import Curves, plot_confusion_matrix, plot_curves
     from saccade.train.data_module import ClassificationData, TaskData
     from saccade.train.fitting import Run, evaluate, fit, load_weights
+    from saccade.train.multitask import MultiTaskLoss
     from saccade.train.nan import NonFiniteError, StopOnNaN
+    from saccade.train.optim import AlexNetSGD, PolyLR
+    from saccade.train.regularisation import EarlyStopping, l1_penalty, l2_penalty, weight_decay_groups
     from saccade.train.task import Task
+    from saccade.train.transfer import freeze, replace_head, unfreeze
 
 __all__ = [
+    "AlexNetSGD",
     "ClassificationData",
     "Classifier",
     "Curves",
+    "EarlyStopping",
     "KeepCheckpoints",
+    "MultiTaskLoss",
     "NonFiniteError",
+    "PolyLR",
     "Run",
     "StopOnNaN",
     "Task",
     "TaskData",
+    "backprop",
     "evaluate",
     "fit",
+    "freeze",
+    "l1_penalty",
+    "l2_penalty",
     "load_weights",
+    "losses",
+    "optim",
     "plot_confusion_matrix",
     "plot_curves",
     "read_checkpoint",
+    "replace_head",
+    "unfreeze",
+    "weight_decay_groups",
     "write_checkpoint",
 ]
 
-# Loaded when first asked for: they need Lightning.
+_MODULES = ("backprop", "losses", "optim")
+_NAMES = {
+    "AlexNetSGD": "optim",
+    "EarlyStopping": "regularisation",
+    "MultiTaskLoss": "multitask",
+    "PolyLR": "optim",
+    "freeze": "transfer",
+    "l1_penalty": "regularisation",
+    "l2_penalty": "regularisation",
+    "replace_head": "transfer",
+    "unfreeze": "transfer",
+    "weight_decay_groups": "regularisation",
+}
 _LIGHTNING = {
     "ClassificationData": "data_module",
     "Classifier": "classifier",
@@ -57,12 +90,14 @@ _LIGHTNING = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LIGHTNING:
-        raise AttributeError(f"module 'saccade.train' has no attribute {name!r}")
-    require("lightning", f"saccade.train.{name}", "train")
-    value = getattr(importlib.import_module(f"saccade.train.{_LIGHTNING[name]}"), name)
-    globals()[name] = value  # a function of its module's name would be hidden by the module otherwise
-    return value
+    if name in _MODULES:
+        return importlib.import_module(f"saccade.train.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"saccade.train.{_NAMES[name]}"), name)
+    if name in _LIGHTNING:
+        require("lightning", f"saccade.train.{name}", "train")
+        return getattr(importlib.import_module(f"saccade.train.{_LIGHTNING[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
