@@ -1,5 +1,8 @@
 """Models by name."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -17,12 +20,69 @@ def test_public_names_are_documented():
     assert [name for name in saccade.models.__all__ if not getattr(saccade.models, name).__doc__] == []
 
 
-def test_seeded():
-    models = []
-    for _ in range(2):
-        torch.manual_seed(7)
-        models.append(saccade.models.build("resnet_small", num_classes=3).state_dict())
-    assert all(torch.equal(a, b) for a, b in zip(models[0].values(), models[1].values(), strict=True))
+NEEDED = {name: {"in_features": 4} for name in ("linear", "logistic", "perceptron", "mlp")}
+
+
+@pytest.mark.parametrize("name", saccade.models.list_models())
+def test_every_model_is_built_for_any_classes(name):
+    with torch.device("meta"):  # shapes without values: the large ones too
+        model = saccade.models.build(name, **NEEDED.get(name, {}))
+        if name != "denoising_autoencoder":
+            few = saccade.models.build(name, num_classes=7, **NEEDED.get(name, {}))
+            last = list(few.state_dict().values())[-1]
+            assert last.shape[0] == 7
+    assert model.training
+    assert sum(parameter.numel() for parameter in model.parameters()) > 0
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet5", "resnet_small", "denoising_autoencoder", "drn_c_26"])
+def test_seeded(name):
+    states = []
+    for seed in (7, 7, 8):
+        torch.manual_seed(seed)
+        states.append(saccade.models.build(name, **NEEDED.get(name, {})).state_dict())
+    same = [
+        all(torch.equal(a, b) for a, b in zip(states[0].values(), other.values(), strict=True)) for other in states[1:]
+    ]
+    assert same == [True, False]
+
+
+TRAINED = {
+    "mlp": ({"in_features": 6}, (8, 6)),
+    "lenet5": ({"num_classes": 3}, (8, 1, 32, 32)),
+    "resnet_small": ({"num_classes": 3}, (8, 3, 16, 16)),
+    "vit_tiny": ({"num_classes": 3, "image_size": 16, "patch_size": 8}, (4, 3, 16, 16)),
+}
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_few_steps_lower_the_loss(name, bfloat16):
+    options, shape = TRAINED[name]
+    model = saccade.models.build(name, **options)
+    samples = torch.randn(shape)
+    if len(shape) == 4:
+        samples = samples.contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(shape[0]) % 3
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2 if name == "mlp" else 1e-3)
+    losses = []
+    for _ in range(4):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = torch.nn.functional.cross_entropy(model(samples), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_what_is_not_needed_is_not_imported():
+    code = (
+        "import sys, saccade.models, saccade.nn\n"
+        "print(sorted({'torchvision', 'lightning', 'sklearn', 'scipy', 'matplotlib', 'PIL'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
 
 
 @pytest.mark.parametrize(
@@ -58,3 +118,21 @@ def test_errors(name, options, kind, message):
     with pytest.raises(kind) as error:
         saccade.models.build(name, **options)
     assert str(error.value) == message
+
+
+ACCELERATED = {
+    "alexnet": ({"num_classes": 3}, (1, 3, 64, 64), "5× conv2d + relu, 3× max_pool2d, 1× adaptive_avg_pool2d"),
+    "lenet5": ({}, (2, 1, 32, 32), "2× conv2d"),
+    "vit_tiny": ({"num_classes": 3, "image_size": 16, "patch_size": 8}, (1, 3, 16, 16), "1× conv2d"),
+    "logistic": ({"in_features": 4}, (2, 4), ""),
+}
+
+
+@pytest.mark.parametrize("name", ACCELERATED)
+def test_accelerated(name):
+    options, shape, ours = ACCELERATED[name]
+    model, images = saccade.models.build(name, **options).eval(), torch.randn(shape)
+    fast = saccade.accelerate(model, images)
+    assert ours in saccade.explain(fast)
+    assert list(fast.state_dict()) == list(model.state_dict())
+    torch.testing.assert_close(fast(images), model(images).detach(), rtol=1e-4, atol=1e-4)

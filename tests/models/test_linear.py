@@ -41,7 +41,7 @@ def digits():
 
 def test_logistic_as_scikit_learn():
     x, y = digits()
-    theirs = LogisticRegression(C=1.0, max_iter=2000, tol=1e-8).fit(x[:1000].double().numpy(), y[:1000].numpy())
+    theirs = LogisticRegression(C=1.0, max_iter=1000, tol=1e-6).fit(x[:1000].double().numpy(), y[:1000].numpy())
     model = models.build("logistic", in_features=(8, 8), num_classes=10).fit(x[:1000].reshape(-1, 8, 8), y[:1000])
     expected = torch.from_numpy(theirs.predict_proba(x[1000:].double().numpy()))
     found = model.probabilities(x[1000:]).detach()

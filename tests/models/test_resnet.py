@@ -21,7 +21,7 @@ def test_as_torchvision(name):
     ours, theirs = same_start(
         lambda: saccade.models.build(name, num_classes=10), lambda: getattr(models, name)(num_classes=10)
     )
-    assert_same_logits(ours, theirs, torch.rand(4, 3, 96, 96))
+    assert_same_logits(ours, theirs, torch.rand(2, 3, 64, 48), training=name != "resnet34")
 
 
 @pytest.mark.parametrize(("name", "depth", "width"), [("resnet101", 101, 64), ("resnet152", 152, 64)])
@@ -146,6 +146,10 @@ def test_errors(options, images, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         saccade.models.resnet18(**options)(images)
     assert str(error.value) == message
+
+
+def test_no_images():
+    assert saccade.models.resnet18(num_classes=3).eval()(torch.rand(0, 3, 32, 32)).shape == (0, 3)
 
 
 def test_not_a_tensor():

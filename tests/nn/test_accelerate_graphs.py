@@ -201,3 +201,32 @@ def test_transposed_convolutions(dtype):
     fast = saccade.accelerate(model, x, dtype=dtype)
     assert saccade.explain(fast).endswith("ours: 1× conv_transpose2d + batch_norm + relu, 1× conv_transpose2d")
     assert_close(fast(x).to(dtype or torch.float32), model(x).detach(), "reduction")
+
+
+class Called(torch.nn.Module):
+    """Our batch normalisation, called with what it is to do in the same pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.bn2 = saccade.nn.Conv2d(4, 4, 1), saccade.nn.BatchNorm2d(4), saccade.nn.BatchNorm2d(4)
+        for norm in (self.bn, self.bn2):
+            torch.nn.init.normal_(norm.running_mean)
+
+    def forward(self, x):
+        y = self.bn(self.conv(x), x, "relu")
+        return self.bn2(y, activation="elu", residual=x)
+
+
+def test_batch_norm_called_with_residual_and_activation():
+    model, x = Called().eval(), torch.randn(2, 4, 5, 6)
+    fast = saccade.accelerate(model, x)
+    assert saccade.explain(fast).endswith(
+        "ours: 1× conv2d + batch_norm + residual + relu, 1× batch_norm + residual + elu"
+    )
+    expected = torch.nn.functional.elu(model.bn2(model.bn(model.conv(x), x, "relu")) + x)
+    assert_close(fast(x), expected.detach(), "reduction")
+    # Hooks of a normalisation see its call.
+    seen = []
+    model.bn2.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    model(x)
+    assert seen == [x.shape]

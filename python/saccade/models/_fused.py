@@ -21,16 +21,20 @@ def norm_act(norm: nn.Module, input: Tensor, residual: Tensor | None = None, act
 
 
 class FusedSequential(nn.Sequential):
-    """torch.nn.Sequential in which a batch normalisation takes along the ReLU after it."""
+    """torch.nn.Sequential in which a batch normalisation takes along the ReLU after it, unless that has hooks."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Run the modules one after the other."""
         modules = list(self)
         while modules:
             module = modules.pop(0)
-            if modules and type(modules[0]) is nn.ReLU and isinstance(module, (BatchNorm2d, SyncBatchNorm)):
+            if modules and _is_plain_relu(modules[0]) and isinstance(module, (BatchNorm2d, SyncBatchNorm)):
                 input = norm_act(module, input)
                 modules.pop(0)
             else:
                 input = module(input)
         return input
+
+
+def _is_plain_relu(module: nn.Module) -> bool:
+    return type(module) is nn.ReLU and not module._forward_hooks and not module._forward_pre_hooks

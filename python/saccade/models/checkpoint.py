@@ -64,8 +64,9 @@ def load_checkpoint(
     """Copy the weights of a checkpoint into a model.
 
     A state dict may be wrapped (``{"state_dict": ...}``, Lightning's checkpoints) and its keys prefixed (``module.``,
-    ``model.``, ``_orig_mod.``). Older layouts are recognised: torchvision's ViT with ``mlp.linear_1``, batch
-    normalisations without ``num_batches_tracked``. Values are converted to the dtype and device of the model's.
+    ``model.``, ``_orig_mod.``). Other layouts are recognised: torchvision's ViT with ``mlp.linear_1``, batch
+    normalisations without ``num_batches_tracked``, fyu/drn's segmentation networks (``base.3``) for the backbone of a
+    classifier. Values are converted to the dtype and device of the model's.
 
     Args:
         model: what to load into; it stays as it is where this raises.
@@ -136,9 +137,29 @@ def _torchvision_vit_1(state: State, own: State) -> State:
     }
 
 
+def _drn_segmentation(state: State, own: State) -> State:
+    """fyu/drn's segmentation networks, which number the parts of a classifier: ``base.3`` for what is ``layer1``."""
+    if not any(key.startswith("base.") for key in state) or any(key.startswith("base.") for key in own):
+        return state
+    stages = sorted({key.split(".")[0] for key in own if key.startswith("layer")})
+    # Before the stages come conv1, bn1 and relu, and in a network of four stages a pooling.
+    stem = [] if stages[:1] == ["layer0"] else ["conv1", "bn1", "relu", *(["maxpool"] if len(stages) == 4 else [])]
+    names = dict(enumerate([*stem, *stages]))
+    renamed = {}
+    for key, value in state.items():
+        first, _, rest = key.partition(".")
+        number, _, end = rest.partition(".")
+        known = first == "base" and number.isdigit() and int(number) in names
+        renamed[f"{names[int(number)]}.{end}" if known else key] = value
+    return renamed
+
+
 # By the name of the layout: what gives the keys of a state dict their present names. Called with the checkpoint's
 # state dict and the model's; one that changes nothing was not met. Families of models add theirs here.
-RENAMINGS: dict[str, Callable[[State, State], State]] = {"torchvision ViT 1": _torchvision_vit_1}
+RENAMINGS: dict[str, Callable[[State, State], State]] = {
+    "torchvision ViT 1": _torchvision_vit_1,
+    "fyu/drn segmentation": _drn_segmentation,
+}
 
 
 def _translated(state: State, own: State) -> tuple[State, list[str]]:

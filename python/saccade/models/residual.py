@@ -1,4 +1,7 @@
-"""Residual blocks: the normalisation that ends one, the sum with the shortcut and the ReLU are one pass."""
+"""Residual blocks: a normalisation, the sum with the shortcut and the ReLU are one pass.
+
+So a hook of a normalisation sees what comes after the ReLU.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Modules on saccade's operators, with torch's names, constructors and state-dict keys."""
 
-from saccade.nn import functional
+from saccade.nn import functional, init
 from saccade.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, TanhSigmoid
+from saccade.nn.attention import AttentionBlock
 from saccade.nn.batch_norm import BatchNorm2d
 from saccade.nn.conv import Conv2d, ConvTranspose2d
 from saccade.nn.conv_bn_act import ConvBNAct
@@ -15,6 +16,7 @@ from saccade.nn.sync_batch_norm import SyncBatchNorm
 __all__ = [
     "ELU",
     "AdaptiveAvgPool2d",
+    "AttentionBlock",
     "AvgPool2d",
     "BatchNorm2d",
     "Conv2d",
@@ -33,4 +35,5 @@ __all__ = [
     "SyncBatchNorm",
     "TanhSigmoid",
     "functional",
+    "init",
 ]

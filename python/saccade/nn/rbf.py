@@ -29,7 +29,7 @@ class GaussianRBF(nn.Module):
             raise ValueError(
                 f"GaussianRBF: centers must be floats of shape (K, D), got {centers.dtype}, {tuple(centers.shape)}"
             )
-        if not centers.isfinite().all():
+        if not centers.is_meta and not centers.isfinite().all():
             raise ValueError("GaussianRBF: centers must be finite")
         self.centers = nn.Parameter(centers.detach().clone(), requires_grad=trainable)
 
