@@ -84,7 +84,9 @@ def test_more_epochs_than_before(tmp_path):
 
 def test_other_data_and_a_folder_in_use_are_refused(tmp_path):
     fit(task(), data(), epochs=1, out=tmp_path)
-    with pytest.raises(ValueError, match=r"^ClassificationData: batch_size must be as when training began, 32, got 16$"):
+    with pytest.raises(
+        ValueError, match=r"^ClassificationData: batch_size must be as when training began, 32, got 16$"
+    ):
         fit(task(), data(16), epochs=2, out=tmp_path, resume=True)
     with pytest.raises(ValueError, match=r"^ClassificationData: train must hold as many items as .* 240, got 180$"):
         fit(task(), data(count=300), epochs=2, out=tmp_path, resume=True)

@@ -28,7 +28,7 @@ def train_classify(
     learning_rate: Annotated[float, typer.Option(help="At the start.")] = 1e-3,
     weight_decay: Annotated[float, typer.Option(help="Of the optimiser.")] = 5e-4,
     schedule: Annotated[str, typer.Option(help="poly, cosine or constant.")] = "poly",
-    augment: Annotated[float, typer.Option(help="0: none; 1: rotated by 10 degrees, moved, scaled; 2: twice that.")] = 0,
+    augment: Annotated[float, typer.Option(help="1: turned by up to 10 degrees, moved, scaled; 2: twice that.")] = 0,
     flip: Annotated[bool, typer.Option("--flip", help="Also mirrored.")] = False,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a lower loss.")] = None,
     accumulate: Annotated[int, typer.Option(help="Batches that make one step.")] = 1,
@@ -108,9 +108,7 @@ def evaluate_classify(
         from saccade.train import plot_confusion_matrix
         from saccade.train.recipe import evaluate_classifier
 
-        measured, task = evaluate_classifier(
-            checkpoint, data, part=part, batch_size=batch_size, num_workers=workers
-        )
+        measured, task = evaluate_classifier(checkpoint, data, part=part, batch_size=batch_size, num_workers=workers)
         if out is not None:
             plot_confusion_matrix(task.confusion_matrix, out / "confusion_matrix.png", measured["classes"])
     except KeyboardInterrupt:
