@@ -64,7 +64,8 @@ def restore_metrics(metrics: Iterable[tuple[Any, Any]], states: dict[str, dict[s
 
 def _random_state() -> dict[str, Any]:
     """Of Python, NumPy and torch, as numbers and tensors: a checkpoint is to be readable without running its code."""
-    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002  # users' code draws from it
+    state: Any = np.random.get_state()  # noqa: NPY002  # users' code draws from it
+    name, keys, position, has_gauss, gauss = state
     version, words, gauss_next = random.getstate()
     return {
         "python": [version, list(words), gauss_next],

@@ -107,7 +107,7 @@ class TaskData(L.LightningDataModule):
         """The epoch that training is in, and how many of its batches are done: both 0 but after a resume."""
         if self.trainer is None or not self.trainer.training:
             return 0, 0
-        loop = self.trainer.fit_loop
+        loop: Any = self.trainer.fit_loop
         return loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.processed
 
     def _settings(self) -> dict[str, Any]:

@@ -58,7 +58,8 @@ class StopOnNaN(Callback):
         if all(_finite(value) for value in values) and _all_finite(gradients):
             return
         tensor, kind = self._find(trainer, pl_module)
-        last = next((c.last for c in trainer.callbacks if hasattr(c, "last") and c.last.exists()), None)
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        last = next((c.last for c in callbacks if hasattr(c, "last") and c.last.exists()), None)
         raise NonFiniteError(trainer.global_step, tensor, kind, str(last) if last else None)
 
     def _find(self, trainer: L.Trainer, module: L.LightningModule) -> tuple[str, str]:

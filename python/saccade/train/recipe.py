@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade import data as datasets
+from saccade._extras import require
 from saccade.models import build, map_loss
 from saccade.models._registry import _CONSTRUCTORS, _parameters
 from saccade.train.checkpoint import read_checkpoint
@@ -92,7 +93,7 @@ def _options(model: str) -> dict[str, bool]:
 
 def make_data(recipe: Recipe, num_workers: int = 0) -> ClassificationData:
     """The parts of a recipe's data, normalised and augmented."""
-    parts, classes = _digits(recipe) if recipe.data == "digits" else _folder(recipe)
+    parts, classes = _parts(recipe)
     return ClassificationData(
         parts["train"],
         parts.get("val"),
@@ -114,12 +115,7 @@ def _digits(recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
 
 
 def _folder(recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
-    from saccade._extras import require
-
-    v2 = require("torchvision.transforms.v2", _OP, "train")
-    size = recipe.image_size
-    resize = v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(size)])
-    read = partial(datasets.FolderDataset, transform=resize, mode="L" if recipe.grey else "RGB")
+    read = _reader(recipe)
     root = Path(recipe.data)
     if not root.is_dir():
         raise ValueError(f"{_OP}: data must be 'digits' or a folder that exists, got {recipe.data}")
@@ -132,11 +128,16 @@ def _folder(recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
     return datasets.split(whole, shares, stratify=True, seed=recipe.seed), whole.classes
 
 
+def _reader(recipe: Recipe) -> Callable[..., datasets.FolderDataset]:
+    v2 = require("torchvision.transforms.v2", _OP, "train")
+    size = recipe.image_size
+    resize = v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(size)])
+    return partial(datasets.FolderDataset, transform=resize, mode="L" if recipe.grey else "RGB")
+
+
 def _augmentation(recipe: Recipe) -> Callable[[Any], Any] | None:
     if not recipe.augment and not recipe.flip:
         return None
-    from saccade._extras import require
-
     v2 = require("torchvision.transforms.v2", _OP, "train")
     a = recipe.augment
     steps = []
@@ -153,7 +154,7 @@ def _augmentation(recipe: Recipe) -> Callable[[Any], Any] | None:
 def make_task(recipe: Recipe, sets: ClassificationData) -> Classifier:
     """The network of a recipe, with seeded weights, and how it learns."""
     options = _options(recipe.model)
-    image = sets.train[0][0]  # type: ignore[index]
+    image = sets.train[0][0]
     given: dict[str, Any] = {}
     if "in_features" in options:
         given["in_features"] = tuple(image.shape)
@@ -268,13 +269,7 @@ def _parts(recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
 def _whole(recipe: Recipe, classes: list[str]) -> tuple[dict[str, Any], list[str]]:
     if recipe.data == "digits":
         return {"all": datasets.digits(recipe.image_size)}, classes
-    from saccade._extras import require
-
-    v2 = require("torchvision.transforms.v2", "eval classify", "train")
-    size = recipe.image_size
-    resize = v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(size)])
-    mode = "L" if recipe.grey else "RGB"
-    made = datasets.FolderDataset(recipe.data, transform=resize, mode=mode, classes=classes, allow_empty=True)
+    made = _reader(recipe)(recipe.data, classes=classes, allow_empty=True)
     return {"all": made}, classes
 
 

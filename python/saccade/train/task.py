@@ -171,7 +171,7 @@ class Task(L.LightningModule):
     def _steps(self) -> int:
         """The optimiser's steps in the whole training."""
         trainer = self.trainer
-        batches = getattr(trainer, "datamodule", None) and getattr(trainer.datamodule, "batches_per_epoch", None)
+        batches = getattr(getattr(trainer, "datamodule", None), "batches_per_epoch", None)
         if not callable(batches) or not trainer.max_epochs or trainer.max_epochs < 1:
             return int(trainer.estimated_stepping_batches)
         # Lightning's own estimate makes the loader before a checkpoint has told where it is to begin.
