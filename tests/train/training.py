@@ -35,8 +35,16 @@ def data(batch_size=32, augment=noise, count=400, **options):
     return ClassificationData(**sets, normalize=normalize, batch_size=batch_size, augment=augment, **options)
 
 
-if __name__ == "__main__":  # under torchrun, or to be killed
+if __name__ == "__main__":  # under torchrun
+    from lightning.pytorch.callbacks import Callback
+
     from saccade.train import fit
 
-    out, epochs, batch_size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    fit(task(dropout=0.0), data(batch_size), epochs=epochs, out=out, accelerator="cpu")
+    class StopAt(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.global_step == stop:
+                sys.exit(3)
+
+    out, batch_size, stop = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    options = {"epochs": 3, "out": out, "accelerator": "cpu", "resume": True, "checkpoint_steps": 5}
+    fit(task(dropout=0.0), data(batch_size), callbacks=[StopAt()], **options)
