@@ -40,6 +40,13 @@ def cases(quick: bool) -> Iterator[Case]:
                 size,
                 partial(_integral, batch, height, width, dtype),
             )
+    for batch, height, width in [(1, 1080, 1920)] if quick else [(1, 1080, 1920), (1024, 128, 64)]:
+        for dtype in ("uint8", "float32"):
+            yield _case(
+                f"hog/{batch}x{height}x{width}-{dtype}",
+                f"{batch}×{height}×{width}, {dtype}, 8×8 pixels, 3×3 cells, 9 orientations",
+                partial(_hog, batch, height, width, dtype),
+            )
     for layout in ("channels_last", "contiguous"):
         size = f"1×256×200×272, 1,000 ROIs, 7×7, {layout}"
         yield _case(f"roi_align/7x7-{layout}", size, partial(_roi_align, layout))
@@ -171,6 +178,28 @@ def _integral(batch: int, height: int, width: int, dtype: str) -> Work:
         references={"torch": lambda: image.cumsum(-1, dtype=wide).cumsum(-2, dtype=wide)},
         verify=close(rtol=1e-12),
         bytes=image.nbytes + image.numel() * wide.itemsize,
+    )
+
+
+def _hog(batch: int, height: int, width: int, dtype: str) -> Work:
+    import numpy as np
+    import torch
+
+    from saccade import ops
+
+    pixels = torch.randint(0, 256, (batch, 1, height, width), generator=torch.Generator().manual_seed(0))
+    image = pixels.to(getattr(torch, dtype))
+    on_device, arrays = image.to(_DEVICE), image[:, 0].numpy()
+    values = ops.hog(image).numel()
+    return Work(
+        ours=lambda: ops.hog(on_device),
+        references={
+            "scikit-image": reference(
+                "skimage.feature", lambda feature: lambda: torch.from_numpy(np.stack([feature.hog(a) for a in arrays]))
+            )
+        },
+        verify=close(atol=1e-6),
+        bytes=image.nbytes + values * (4 if dtype == "float32" else 8),
     )
 
 

@@ -28,6 +28,14 @@ def cases(quick: bool) -> Iterator[Case]:
                 prepare=partial(_hog, kind, width, height),
             )
         yield Case(
+            name=f"hog/float32-tensor-{size}",
+            operation="hog",
+            size=f"{width}×{height} float32 tensor, 8×8 pixels, 3×3 cells, 9 orientations",
+            threads=(1, 2),
+            bar={1: 15.0},
+            prepare=partial(_hog_of_tensor, width, height),
+        )
+        yield Case(
             name=f"hog_descriptor/compute-{size}",
             operation="HOGDescriptor.compute",
             size=f"{width}×{height}, windows of 64×128 at stride 8",
@@ -55,6 +63,20 @@ def _hog(kind: str, width: int, height: int) -> Work:
         ours=lambda: hog(image),
         references={"scikit-image": reference("skimage.feature", lambda feature: lambda: feature.hog(image))},
         verify=close(rtol=1e-10),
+    )
+
+
+def _hog_of_tensor(width: int, height: int) -> Work:
+    import torch
+
+    from saccade import ops
+
+    image = _data.astronaut(width, height).astype(np.float32)
+    tensor = torch.from_numpy(image)
+    return Work(
+        ours=lambda: ops.hog(tensor),
+        references={"scikit-image": reference("skimage.feature", lambda feature: lambda: feature.hog(image))},
+        verify=close(atol=1e-6),
     )
 
 

@@ -15,7 +15,8 @@ HogCells cells_of(std::int64_t bins, const Pair& cell, const Pair& block) {
 py::tuple hog(const py::object& planes, std::int64_t bins, const Pair& cell, const Pair& block, int norm) {
   const Input input(planes);
   const HogCells cells = cells_of(bins, cell, block);
-  check_hog(input.view(), cells);
+  check_hog(input.view(), 3, cells, static_cast<HogNorm>(norm));
+  require(input.view().is_contiguous(), "hog: image must be C-contiguous");
   const std::int64_t rows = input.view().size(1) / cell.first, columns = input.view().size(2) / cell.second;
   py::array histogram = empty({rows, columns, bins}, DType::kFloat64);
   const DType dtype = input.view().dtype == DType::kFloat32 ? DType::kFloat32 : DType::kFloat64;

@@ -68,9 +68,10 @@ Tensor conv2d_pack(const Tensor& weight, Sizes input_shape, bool channels_last, 
 
 std::tuple<Tensor, Tensor, Tensor> conv2d_backward(const Tensor& grad, const Tensor& input, const Tensor& weight,
                                                    Sizes stride, Sizes padding, Sizes dilation, std::int64_t groups,
-                                                   std::vector<bool> needed) {
+                                                   std::vector<bool> needed, std::int64_t algorithm_number) {
   const ConvShape shape = check_conv2d("conv2d", view(input), view(weight), stride, padding, dilation, groups);
   check_conv2d_grad("conv2d", view(grad), view(input), shape);
+  const ConvAlgorithm algorithm = check_conv2d_weight_algorithm("conv2d", algorithm_number, shape, view(input).dtype);
   const MemoryFormat format = format_of(input);
   const bool channels_last = format == MemoryFormat::ChannelsLast;
   const Tensor ordered_grad = in_format(grad, format), ordered = in_format(input, format);
@@ -83,7 +84,7 @@ std::tuple<Tensor, Tensor, Tensor> conv2d_backward(const Tensor& grad, const Ten
   if (needed.at(1)) {
     grad_weight = empty({shape.out_channels, shape.group_channels(), shape.y.kernel, shape.x.kernel}, weight,
                         accumulator(weight));
-    conv2d_backward_weight(view(ordered_grad), view(ordered), shape, channels_last, view(grad_weight));
+    conv2d_backward_weight(view(ordered_grad), view(ordered), shape, algorithm, channels_last, view(grad_weight));
     grad_weight = torch::stable::to(grad_weight, weight.scalar_type());
   }
   if (needed.at(2)) {
@@ -109,7 +110,7 @@ SACCADE_TORCH_SCHEMAS(m) {
       "SymInt[] dilation, SymInt groups, int algorithm) -> Tensor");
   m.def(
       "_conv2d_backward(Tensor grad, Tensor input, Tensor weight, SymInt[] stride, SymInt[] padding, "
-      "SymInt[] dilation, SymInt groups, bool[] needed) -> (Tensor, Tensor, Tensor)");
+      "SymInt[] dilation, SymInt groups, bool[] needed, int algorithm) -> (Tensor, Tensor, Tensor)");
 }
 
 SACCADE_TORCH_CPU(m) {

@@ -87,7 +87,8 @@ std::tuple<Tensor, Tensor, Tensor> conv_transpose2d_backward(const Tensor& grad,
   if (needed.at(1)) {
     grad_weight = empty({shape.out_channels, shape.group_channels(), shape.y.kernel, shape.x.kernel}, weight,
                         accumulator(weight));
-    conv2d_backward_weight(view(ordered), view(ordered_grad), shape, channels_last, view(grad_weight));
+    conv2d_backward_weight(view(ordered), view(ordered_grad), shape, ConvAlgorithm::kGemm, channels_last,
+                           view(grad_weight));
     grad_weight = torch::stable::to(grad_weight, weight.scalar_type());
   }
   if (needed.at(2)) {

@@ -78,8 +78,95 @@ void results(const WinogradResults& tile) {
   });
 }
 
+// U = G g G^T. The lanes beyond `count` are never copied on.
+template <int M>
+void weights(const float* weights, std::int64_t step, std::int64_t count, float* transformed) {
+  using F = Winograd<M>;
+  using V = Vec<double>;
+  constexpr int kN = kLanes<double>;
+  for (std::int64_t first = 0; first < count; first += kN) {
+    double lanes[9][kN] = {};
+    for (std::int64_t n = 0; n < kN && first + n < count; ++n)
+      for (int t = 0; t < 9; ++t) lanes[t][n] = weights[(first + n) * step + t];
+    V rows[3][F::kCells];
+    for (int i = 0; i < 3; ++i) {
+      const V g[3] = {load<V>(lanes[i * 3]), load<V>(lanes[i * 3 + 1]), load<V>(lanes[i * 3 + 2])};
+      F::weights(g, rows[i]);
+    }
+    for (int j = 0; j < F::kCells; ++j) {
+      const V g[3] = {rows[0][j], rows[1][j], rows[2][j]};
+      V u[F::kCells];
+      F::weights(g, u);
+#pragma GCC unroll 8
+      for (int i = 0; i < F::kCells; ++i)
+        store_as<double, kN>(transformed + (i * F::kCells + j) * kWinogradLine + first, u[i]);
+    }
+  }
+}
+
+template <bool Whole>
+SACCADE_HD void result_gradients_at(const float* const* pixels, std::int64_t c, std::int64_t lanes, float* transformed,
+                                    std::int64_t step) {
+  using F = Winograd<4>;
+  using V = Vec<float>;
+  V rows[4][F::kCells];
+  for (int i = 0; i < 4; ++i) {
+    V y[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) y[j] = load_lanes<float, Whole>(pixels[i * 4 + j] + c, lanes);
+    F::result_gradients(y, rows[i]);
+  }
+  for (int j = 0; j < F::kCells; ++j) {
+    const V y[4] = {rows[0][j], rows[1][j], rows[2][j], rows[3][j]};
+    V v[F::kCells];
+    F::result_gradients(y, v);
+#pragma GCC unroll 6
+    for (int i = 0; i < F::kCells; ++i)
+      store_lanes<float, Whole>(transformed + (i * F::kCells + j) * step + c, v[i], lanes);
+  }
+}
+
+void result_gradients(const float* const* pixels, std::int64_t channels, float* transformed, std::int64_t step) {
+  constexpr int kN = kLanes<float>;
+  std::int64_t c = 0;
+  for (; c + kN <= channels; c += kN) result_gradients_at<true>(pixels, c, kN, transformed, step);
+  if (c < channels) result_gradients_at<false>(pixels, c, channels - c, transformed, step);
+}
+
+// The planes hold whole registers.
+void weight_gradients(const float* products, std::int64_t step, std::int64_t channels, float* gradient) {
+  using F = Winograd<4>;
+  using V = Vec<float>;
+  constexpr int kN = kLanes<float>;
+  for (std::int64_t c = 0; c < channels; c += kN) {
+    V rows[3][F::kCells];
+    for (int j = 0; j < F::kCells; ++j) {
+      V u[F::kCells], g[3];
+#pragma GCC unroll 6
+      for (int i = 0; i < F::kCells; ++i) u[i] = load<V>(products + (i * F::kCells + j) * step + c);
+      F::weight_gradients(u, g);
+#pragma GCC unroll 3
+      for (int i = 0; i < 3; ++i) rows[i][j] = g[i];
+    }
+    float lanes[9][kN];
+    for (int i = 0; i < 3; ++i) {
+      V g[3];
+      F::weight_gradients(rows[i], g);
+#pragma GCC unroll 3
+      for (int j = 0; j < 3; ++j) store(lanes[i * 3 + j], g[j]);
+    }
+    const std::int64_t count = channels - c < kN ? channels - c : kN;
+    for (std::int64_t n = 0; n < count; ++n)
+      for (int t = 0; t < 9; ++t) gradient[(c + n) * 9 + t] = lanes[t][n];
+  }
+}
+
 }  // namespace
 
-const WinogradKernels winograd_kernels = {{cells<2>, results<2>}, {cells<4>, results<4>}, {cells<6>, results<6>}};
+const WinogradKernels winograd_kernels = {{cells<2>, results<2>, weights<2>},
+                                          {cells<4>, results<4>, weights<4>},
+                                          {cells<6>, results<6>, weights<6>},
+                                          result_gradients,
+                                          weight_gradients};
 
 }  // namespace saccade::SACCADE_ISA

@@ -8,6 +8,8 @@
 
 namespace saccade {
 
+constexpr std::int64_t kWinogradLine = 16;  // floats of a cache line
+
 // activation(results * scale + shift + residual) of one tile.
 struct WinogradResults {
   const float* products;  // cells * cells planes of `columns`, `step` apart
@@ -22,10 +24,17 @@ struct WinogradFunctions {
   // pixels: cells * cells; transformed: as many planes of `channels`, `step` apart.
   void (*cells)(const float* const* pixels, std::int64_t channels, float* transformed, std::int64_t step);
   void (*results)(const WinogradResults& tile);
+  // count <= kWinogradLine kernels [3][3], `step` apart; transformed: cells * cells rows of kWinogradLine. In double,
+  // rounded once.
+  void (*weights)(const float* weights, std::int64_t step, std::int64_t count, float* transformed);
 };
 
 struct WinogradKernels {
   WinogradFunctions two, four, six;
+  // The gradient of the weights, m = 4, `cells` of the input as above. `result_gradients` takes m * m pixels; its
+  // counterpart turns sums of products, (m + 2)^2 planes `step` apart, into gradients [channels][9].
+  void (*result_gradients)(const float* const* pixels, std::int64_t channels, float* transformed, std::int64_t step);
+  void (*weight_gradients)(const float* products, std::int64_t step, std::int64_t channels, float* gradient);
 };
 SACCADE_KERNELS(WinogradKernels, winograd_kernels)
 

@@ -101,8 +101,6 @@ SACCADE_HD void for_block(const HogBlock& b, const Function& function) {
     }
 }
 
-constexpr double kEps = 1e-5;
-
 void normalise(const HogBlock& b) {
   D sum{};
   const bool squares = b.norm == HogNorm::kL2 || b.norm == HogNorm::kL2Hys;
@@ -112,12 +110,12 @@ void normalise(const HogBlock& b) {
       sum += squares ? value * value : magnitude_of(value);
     }
   const double total = reduce_add(sum);
-  const D length = splat<D>(squares ? __builtin_sqrt(total + kEps * kEps) : total + kEps);
+  const D length = splat<D>(squares ? __builtin_sqrt(total + kHogEps * kHogEps) : total + kHogEps);
   if (b.norm == HogNorm::kL1Sqrt)
     return for_block(b, [&](const double* v, double*, std::int64_t n) { return root<D>(tail(v, n) / length); });
   if (b.norm != HogNorm::kL2Hys)
     return for_block(b, [&](const double* v, double*, std::int64_t n) { return tail(v, n) / length; });
-  const D most = splat<D>(0.2);
+  const D most = splat<D>(kHogMost);
   sum = D{};
   for_block(b, [&](const double* v, double*, std::int64_t n) {
     const D value = tail(v, n) / length;
@@ -125,7 +123,7 @@ void normalise(const HogBlock& b) {
     sum += cut * cut;
     return cut;
   });
-  const D again = splat<D>(__builtin_sqrt(reduce_add(sum) + kEps * kEps));
+  const D again = splat<D>(__builtin_sqrt(reduce_add(sum) + kHogEps * kHogEps));
   for_block(b, [&](const double*, double* out, std::int64_t n) { return tail(out, n) / again; });
 }
 

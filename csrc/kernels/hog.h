@@ -4,10 +4,9 @@
 #include <cstdint>
 
 #include "isa/isa.h"
+#include "math/hog.h"
 
 namespace saccade {
-
-enum class HogNorm : int { kL1, kL1Sqrt, kL2, kL2Hys };
 
 constexpr std::int32_t kHogUnsure = -1;
 constexpr std::int64_t kHogWidth = 10;

@@ -1,6 +1,7 @@
 // Winograd's minimal filtering F(m x m, 3 x 3) in one dimension (Lavin and Gray, Fast Algorithms for Convolutional
 // Neural Networks, 2015): m results from m + 2 cells with as many products. The interpolation points are 0, 1, -1 and
-// infinity for m = 2, also 2, -2 for m = 4, also 1/2, -1/2 for m = 6. V is a number or a vector.
+// infinity for m = 2, also 2, -2 for m = 4, also 1/2, -1/2 for m = 6. V is a number or a vector. The gradient of the
+// weights takes the transposes of what makes the results and the weights.
 #pragma once
 
 #include "common/macros.h"
@@ -29,8 +30,8 @@ struct Winograd<2> {
   template <class V>
   SACCADE_HD void weights(const V* g, V* u) {
     u[0] = g[0];
-    u[1] = (g[0] + g[1] + g[2]) / 2;
-    u[2] = (g[0] - g[1] + g[2]) / 2;
+    u[1] = (g[0] + g[1] + g[2]) * 0.5;
+    u[2] = (g[0] - g[1] + g[2]) * 0.5;
     u[3] = g[2];
   }
 };
@@ -58,12 +59,30 @@ struct Winograd<4> {
   }
   template <class V>
   SACCADE_HD void weights(const V* g, V* u) {
-    u[0] = g[0] / 4;
-    u[1] = -(g[0] + g[1] + g[2]) / 6;
-    u[2] = -(g[0] - g[1] + g[2]) / 6;
-    u[3] = (g[0] + 2 * g[1] + 4 * g[2]) / 24;
-    u[4] = (g[0] - 2 * g[1] + 4 * g[2]) / 24;
+    u[0] = g[0] * 0.25;
+    u[1] = (g[0] + g[1] + g[2]) * (-1. / 6);
+    u[2] = (g[0] - g[1] + g[2]) * (-1. / 6);
+    u[3] = (g[0] + 2 * g[1] + 4 * g[2]) * (1. / 24);
+    u[4] = (g[0] - 2 * g[1] + 4 * g[2]) * (1. / 24);
     u[5] = g[2];
+  }
+  // The results' gradients y to what multiplies the cells; sums of the products u to the weights' gradients (three).
+  template <class V>
+  SACCADE_HD void result_gradients(const V* y, V* v) {
+    const V a = y[0] + y[2], b = y[1] + y[3], c = y[0] + 4 * y[2], e = 2 * y[1] + 8 * y[3];
+    v[0] = y[0];
+    v[1] = a + b;
+    v[2] = a - b;
+    v[3] = c + e;
+    v[4] = c - e;
+    v[5] = y[3];
+  }
+  template <class V>
+  SACCADE_HD void weight_gradients(const V* u, V* g) {
+    const V s1 = (u[1] + u[2]) * (1.F / 6), s2 = (u[3] + u[4]) * (1.F / 24);
+    g[0] = u[0] * 0.25F - s1 + s2;
+    g[1] = (u[2] - u[1]) * (1.F / 6) + (u[3] - u[4]) * (1.F / 12);
+    g[2] = 4 * s2 - s1 + u[5];
   }
 };
 
@@ -98,12 +117,12 @@ struct Winograd<6> {
   template <class V>
   SACCADE_HD void weights(const V* g, V* u) {
     u[0] = g[0];
-    u[1] = -2 * (g[0] + g[1] + g[2]) / 9;
-    u[2] = -2 * (g[0] - g[1] + g[2]) / 9;
-    u[3] = (g[0] + 2 * g[1] + 4 * g[2]) / 90;
-    u[4] = (g[0] - 2 * g[1] + 4 * g[2]) / 90;
-    u[5] = (32 * g[0] + 16 * g[1] + 8 * g[2]) / 45;
-    u[6] = (32 * g[0] - 16 * g[1] + 8 * g[2]) / 45;
+    u[1] = (g[0] + g[1] + g[2]) * (-2. / 9);
+    u[2] = (g[0] - g[1] + g[2]) * (-2. / 9);
+    u[3] = (g[0] + 2 * g[1] + 4 * g[2]) * (1. / 90);
+    u[4] = (g[0] - 2 * g[1] + 4 * g[2]) * (1. / 90);
+    u[5] = (32 * g[0] + 16 * g[1] + 8 * g[2]) * (1. / 45);
+    u[6] = (32 * g[0] - 16 * g[1] + 8 * g[2]) * (1. / 45);
     u[7] = g[2];
   }
 };

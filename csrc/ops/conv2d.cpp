@@ -85,8 +85,10 @@ void conv2d(const TensorView& input, const void* packed, const ConvShape& shape,
   });
 }
 
-void conv2d_backward_weight(const TensorView& grad, const TensorView& input, const ConvShape& shape, bool rows,
-                            const TensorView& grad_weight) {
+void conv2d_backward_weight(const TensorView& grad, const TensorView& input, const ConvShape& shape,
+                            ConvAlgorithm algorithm, bool rows, const TensorView& grad_weight) {
+  if (algorithm == ConvAlgorithm::kWinograd4 && grad.numel() > 0)
+    return conv_winograd_weight_gradient(grad, input, shape, rows, grad_weight.ptr<float>());
   const Taps taps = forward_taps(shape);
   const ConvProblem problem = forward_problem(shape, taps, rows);
   const ConvWeights layout = forward_weights(shape, taps, nullptr, grad_weight.dtype);

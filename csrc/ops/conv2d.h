@@ -46,6 +46,9 @@ enum class ConvAlgorithm : std::int64_t { kGemm = 0, kWinograd2 = 1, kWinograd4 
 constexpr std::int64_t kConvAlgorithms = 4;
 // The algorithm of that number, which must serve the shape and dtype.
 ConvAlgorithm check_conv2d_algorithm(const char* op, std::int64_t algorithm, const ConvShape& shape, DType dtype);
+// The same for the gradient of the weight, which is kGemm's or kWinograd4's.
+ConvAlgorithm check_conv2d_weight_algorithm(const char* op, std::int64_t algorithm, const ConvShape& shape,
+                                            DType dtype);
 
 // Elements of the packed weights, whose dtype is the accumulator's; and the packing itself.
 std::int64_t conv2d_packed_size(const ConvShape& shape, ConvAlgorithm algorithm, DType dtype, bool channels_last);
@@ -60,8 +63,8 @@ void conv2d(const TensorView& input, const void* packed, const ConvShape& shape,
 // dtype.
 void conv2d_backward_input(const TensorView& grad, const TensorView& weight, const ConvShape& shape, bool channels_last,
                            const TensorView& grad_input);
-void conv2d_backward_weight(const TensorView& grad, const TensorView& input, const ConvShape& shape, bool channels_last,
-                            const TensorView& grad_weight);
+void conv2d_backward_weight(const TensorView& grad, const TensorView& input, const ConvShape& shape,
+                            ConvAlgorithm algorithm, bool channels_last, const TensorView& grad_weight);
 void conv2d_backward_bias(const TensorView& grad, const ConvShape& shape, const TensorView& grad_bias);
 
 }  // namespace saccade

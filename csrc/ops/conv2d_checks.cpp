@@ -85,6 +85,14 @@ ConvAlgorithm check_conv2d_algorithm(const char* op, std::int64_t algorithm, con
   return chosen;
 }
 
+ConvAlgorithm check_conv2d_weight_algorithm(const char* op, std::int64_t algorithm, const ConvShape& shape,
+                                            DType dtype) {
+  const ConvAlgorithm chosen = check_conv2d_algorithm(op, algorithm, shape, dtype);
+  require(chosen == ConvAlgorithm::kGemm || chosen == ConvAlgorithm::kWinograd4, op,
+          ": algorithm must be 'gemm' or 'winograd4' for the gradient of the weight");
+  return chosen;
+}
+
 void check_conv2d_grad(const char* op, const TensorView& grad, const TensorView& input, const ConvShape& shape) {
   require_shape(op, "grad", grad, "(N, out_channels, out_h, out_w)",
                 {shape.images, shape.out_channels, shape.y.out, shape.x.out});

@@ -23,6 +23,7 @@ class WeightGradient {
       : problem_(problem),
         grid_(problem.grid),
         depth_(problem.depth()),
+        run_(neighbouring_taps(problem)),
         kernels_(conv_gemm_kernels().get<T>()),
         panels_(panels_of<T>(depth_.whole())),
         source_(source),
@@ -78,9 +79,11 @@ class WeightGradient {
     const std::int64_t y0 = result / grid_.columns * grid_.step_y, x0 = result % grid_.columns * grid_.step_x;
     for (std::int64_t j = 0; j < columns;) {
       const std::int64_t tap = (pair + j) / depth_.channels, channel = (pair + j) % depth_.channels;
-      const std::int64_t run = std::min(depth_.channels - channel, columns - j);
       const std::int64_t y = y0 + grid_.tap_y[tap], x = x0 + grid_.tap_x[tap];
-      if (y >= 0 && y < grid_.source_h && x >= 0 && x < grid_.source_w) {
+      const bool inside = y >= 0 && y < grid_.source_h && x >= 0 && x < grid_.source_w;
+      const std::int64_t taps = inside ? std::min(run_ - tap % run_, grid_.source_w - x) : 1;  // neighbours in memory
+      const std::int64_t run = std::min(taps * depth_.channels - channel, columns - j);
+      if (inside) {
         const std::int64_t pixel = (image * grid_.source_h + y) * grid_.source_w + x;
         kernels_.copy_pixel(source_ + pixel * problem_.channels + group * depth_.channels + channel, 1, run, to + j);
       } else {
@@ -123,6 +126,7 @@ class WeightGradient {
   const ConvProblem& problem_;
   const ConvGrid& grid_;
   const ConvDepth depth_;
+  const std::int64_t run_;  // of taps
   const ConvGemmFunctions<T>& kernels_;
   const Panels panels_;
   const T *source_, *results_;

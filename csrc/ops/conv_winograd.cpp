@@ -3,31 +3,16 @@
 #include <cstring>
 #include <numeric>
 
+#include "common/large_output.h"
 #include "common/parallel.h"
 #include "common/scratch.h"
 #include "kernels/conv_winograd.h"
-#include "math/winograd.h"
 #include "ops/conv_panels.h"
+#include "ops/conv_winograd_cells.h"
 #include "ops/conv_winograd_planes.h"
 
 namespace saccade {
 namespace {
-
-// U = G g G^T in double, rounded once.
-template <int M>
-void transform_weight(const float* weight, float* to, std::int64_t step) {
-  constexpr int kCells = Winograd<M>::kCells;
-  double rows[3][kCells], column[3], u[kCells];
-  for (int i = 0; i < 3; ++i) {
-    const double g[3] = {weight[3 * i], weight[3 * i + 1], weight[3 * i + 2]};
-    Winograd<M>::weights(g, rows[i]);
-  }
-  for (int j = 0; j < kCells; ++j) {
-    for (int i = 0; i < 3; ++i) column[i] = rows[i][j];
-    Winograd<M>::weights(column, u);
-    for (int i = 0; i < kCells; ++i) to[(i * kCells + j) * step] = static_cast<float>(u[i]);
-  }
-}
 
 class WinogradConvolution {
  public:
@@ -38,15 +23,13 @@ class WinogradConvolution {
         m_(m),
         cells_(m + 2),
         tiles_(shape, m),
+        rows_{shape.group_channels(), shape.group_channels(), 1},
         panels_(panels_of<float>(shape.group_out_channels())),
         affine_(affine),
-        input_(input.ptr<const float>()),
+        source_(winograd_input(input.ptr<const float>(), shape, m)),
         packed_(packed),
         out_(out.ptr<float>()),
-        residual_(affine.residual ? affine.residual->ptr<const float>() : nullptr),
-        zeros_(shape.group_channels()) {
-    std::memset(zeros_.data(), 0, zeros_.size() * sizeof(float));
-  }
+        residual_(affine.residual ? affine.residual->ptr<const float>() : nullptr) {}
 
   void run() const {
     const std::int64_t depth = shape_.group_channels(), products = cells_ * cells_;
@@ -62,11 +45,7 @@ class WinogradConvolution {
     for (std::int64_t group = 0; group < shape_.groups; ++group)
       for (std::int64_t first = 0; first < total; first += chunk) {
         const std::int64_t count = std::min(chunk, total - first);
-        if (channels_last_) {
-          transform_cells(group, first, count, cells.data());
-        } else {
-          winograd_planes_to_cells(input_, shape_, tiles_, group, first, count, cells.data());
-        }
+        winograd_cells(source_, shape_, tiles_, rows_, channels_last_, group, first, count, cells.data());
         multiply(group, count, cells.data(), sums.data());
         if (channels_last_) {
           transform_results(group, first, count, sums.data());
@@ -77,25 +56,6 @@ class WinogradConvolution {
   }
 
  private:
-  void transform_cells(std::int64_t group, std::int64_t first, std::int64_t count, float* cells) const {
-    const std::int64_t depth = shape_.group_channels();
-    const auto transform = winograd_functions(m_).cells;
-    parallel_for(count, conv_grain(depth * 32), [&](std::int64_t begin, std::int64_t end) {
-      const float* pixels[kWinogradMostCells * kWinogradMostCells];
-      for (std::int64_t t = begin; t < end; ++t) {
-        const WinogradTiles::Place at = tiles_.place(first + t);
-        const float* image = input_ + at.image * shape_.y.in * shape_.x.in * shape_.channels + group * depth;
-        for (int i = 0; i < cells_; ++i)
-          for (int j = 0; j < cells_; ++j) {
-            const std::int64_t y = at.y - shape_.y.padding + i * tiles_.dy, x = at.x - shape_.x.padding + j * tiles_.dx;
-            const bool inside = y >= 0 && y < shape_.y.in && x >= 0 && x < shape_.x.in;
-            pixels[i * cells_ + j] = inside ? image + (y * shape_.x.in + x) * shape_.channels : zeros_.data();
-          }
-        transform(pixels, depth, cells + t * depth, count * depth);
-      }
-    });
-  }
-
   void multiply(std::int64_t group, std::int64_t count, const float* cells, float* sums) const {
     const std::int64_t depth = shape_.group_channels(), padded = panels_.padded(), products = cells_ * cells_;
     const auto multiply_tile = conv_gemm_kernels().f32.multiply;
@@ -150,12 +110,12 @@ class WinogradConvolution {
   const bool channels_last_;
   const int m_, cells_;
   const WinogradTiles tiles_;
-  const Panels panels_;
+  const Panels rows_, panels_;  // of the cells: one panel of all channels
   const ConvAffine& affine_;
-  const float *input_, *packed_;
+  const WinogradSource source_;
+  const float* packed_;
   float* out_;
   const float* residual_;
-  const Scratch<float> zeros_;
 };
 
 }  // namespace
@@ -169,23 +129,24 @@ void winograd_pack(const float* weight, const ConvShape& shape, int m, float* pa
   const Panels panels = panels_of<float>(shape.group_out_channels());
   const std::int64_t depth = shape.group_channels(), product = panels.padded() * depth;
   const std::int64_t group_size = (m + 2) * (m + 2) * product;
-  const auto transform = m == 2 ? transform_weight<2> : m == 4 ? transform_weight<4> : transform_weight<6>;
+  const auto transform = winograd_functions(m).weights;
+  advise_huge_pages(packed, shape.groups * group_size * static_cast<std::int64_t>(sizeof(float)));
   parallel_for(shape.groups * panels.count(), 1, [&](std::int64_t begin, std::int64_t end) {
     // A cache line of each product: they lie far apart, often by a power of two, where single elements evict each
     // other.
-    constexpr std::int64_t kLine = 16;
+    constexpr std::int64_t kLine = kWinogradLine;
     float lines[kWinogradMostCells * kWinogradMostCells * kLine];
     for (std::int64_t unit = begin; unit < end; ++unit) {
       const std::int64_t group = unit / panels.count(), panel = unit % panels.count(), pitch = panels.pitch(panel);
       float* to = packed + group * group_size + panels.first(panel) * depth;
-      for (std::int64_t i = 0; i < (m + 2) * (m + 2); ++i)
-        std::memset(to + i * product, 0, pitch * depth * sizeof(float));
+      if (panels.columns(panel) < pitch)
+        for (std::int64_t i = 0; i < (m + 2) * (m + 2); ++i)
+          std::memset(to + i * product, 0, pitch * depth * sizeof(float));
       const std::int64_t first = group * shape.group_out_channels() + panels.first(panel);
       for (std::int64_t c = 0; c < depth; ++c)
         for (std::int64_t k = 0; k < panels.columns(panel); k += kLine) {
           const std::int64_t count = std::min(kLine, panels.columns(panel) - k);
-          for (std::int64_t i = 0; i < count; ++i)
-            transform(weight + ((first + k + i) * depth + c) * 9, lines + i, kLine);
+          transform(weight + ((first + k) * depth + c) * 9, depth * 9, count, lines);
           for (std::int64_t i = 0; i < (m + 2) * (m + 2); ++i)
             std::memcpy(to + i * product + c * pitch + k, lines + i * kLine, count * sizeof(float));
         }

@@ -15,5 +15,8 @@ std::int64_t winograd_packed_size(const ConvShape& shape, int m);
 void winograd_pack(const float* weight, const ConvShape& shape, int m, float* packed);
 void conv_winograd(const TensorView& input, const float* packed, const ConvShape& shape, int m, bool channels_last,
                    const ConvAffine& affine, const TensorView& out);
+// F(4 x 4). gradient: as weight; at least one image and one result.
+void conv_winograd_weight_gradient(const TensorView& grad, const TensorView& input, const ConvShape& shape,
+                                   bool channels_last, float* gradient);
 
 }  // namespace saccade

@@ -74,12 +74,13 @@ class Strips {
   }
 
   // What the strip reads of the source, and what it writes. Rows before the first that lies inside are `skipped`.
-  Window source(const Strip& strip, std::int64_t* skipped) const {
-    const std::int64_t y = first_row(strip) - shape_.y.padding, x = strip.column * step_ - shape_.x.padding;
+  Window source(const Strip& strip, const WinogradSource& from, std::int64_t* skipped) const {
+    const std::int64_t y = first_row(strip) - from.above, x = strip.column * step_ - from.left;
+    const std::int64_t beyond = from.side - tiles_.m;
     *skipped = y < 0 ? (-y + tiles_.dy - 1) / tiles_.dy : 0;
-    const std::int64_t rows = std::min(strip.lines * tiles_.m + 2, rows_below(shape_.y.in - y));
+    const std::int64_t rows = std::min(strip.lines * tiles_.m + beyond, rows_below(from.height - y));
     const std::int64_t begin = std::max<std::int64_t>(0, x);
-    const std::int64_t end = std::min(shape_.x.in, x + strip.columns * step_ + 2 * tiles_.dx);
+    const std::int64_t end = std::min(from.width, x + strip.columns * step_ + beyond * tiles_.dx);
     return {y + *skipped * tiles_.dy, tiles_.dy, rows - *skipped, begin, end - begin};
   }
   Window results(const Strip& strip) const {
@@ -119,28 +120,29 @@ void for_each_strip(const Strips& strips, const WinogradTiles& tiles, std::int64
 
 }  // namespace
 
-void winograd_planes_to_cells(const float* input, const ConvShape& shape, const WinogradTiles& tiles,
-                              std::int64_t group, std::int64_t first, std::int64_t count, float* cells) {
-  const std::int64_t depth = shape.group_channels(), block = std::min(kBlock, depth), area = shape.y.in * shape.x.in;
-  const std::int64_t blocks = (depth + block - 1) / block;
+void winograd_planes_to_cells(const WinogradSource& source, const ConvShape& shape, const WinogradTiles& tiles,
+                              const Panels& panels, std::int64_t group, std::int64_t first, std::int64_t count,
+                              float* cells) {
+  const std::int64_t depth = source.group_channels, block = std::min({kBlock, depth, panels.most});
+  const std::int64_t blocks = (depth + block - 1) / block, area = source.height * source.width;
   const Strips strips(shape, tiles, block);
-  const auto transform = winograd_functions(tiles.m).cells;
   const auto pack = channel_block_kernels().f32.pack;
   float zeros[kBlock] = {};
   for_each_strip(
       strips, tiles, first, count, blocks, block, [&] { return Scratch<float>(strips.cells() * block); },
       [&](const Scratch<float>& buffer, std::int64_t b, const Strip& strip) {
-        const std::int64_t channels = std::min(block, depth - b * block);
-        const float* planes = input + (strip.image * shape.channels + group * depth + b * block) * area;
+        const std::int64_t channels = std::min(block, depth - b * block), panel = b * block / panels.most;
+        const float* planes = source.data + (strip.image * source.channels + group * depth + b * block) * area;
         std::int64_t skipped;
-        const Window window = strips.source(strip, &skipped);
-        window.for_each_run(shape.x.in, [&](std::int64_t place, std::int64_t at, std::int64_t length) {
+        const Window window = strips.source(strip, source, &skipped);
+        window.for_each_run(source.width, [&](std::int64_t place, std::int64_t at, std::int64_t length) {
           pack(planes + place, area, channels, length, buffer.data() + at * block, block);
         });
-        const std::int64_t x0 = strip.column * tiles.m * tiles.dx - shape.x.padding - window.x;
+        const std::int64_t x0 = strip.column * tiles.m * tiles.dx - source.left - window.x;
+        float* to = cells + panels.first(panel) * count + b * block - panels.first(panel);
         const float* pixels[kWinogradMostCells * kWinogradMostCells];
         strips.for_each_tile(strip, [&](std::int64_t tile, std::int64_t row, std::int64_t column) {
-          const int n = tiles.m + 2;
+          const int n = source.side;
           for (int i = 0; i < n; ++i) {
             const std::int64_t y = row + i - skipped;
             const bool inside = y >= 0 && y < window.rows;
@@ -150,7 +152,7 @@ void winograd_planes_to_cells(const float* input, const ConvShape& shape, const 
                   inside && x >= 0 && x < window.columns ? buffer.data() + (y * window.columns + x) * block : zeros;
             }
           }
-          transform(pixels, channels, cells + (tile - first) * depth + b * block, count * depth);
+          source.transform(pixels, channels, to + (tile - first) * panels.pitch(panel), panels.padded() * count);
         });
       });
 }

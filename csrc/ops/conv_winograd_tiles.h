@@ -42,10 +42,42 @@ struct WinogradTiles {
   std::int64_t count(std::int64_t out, std::int64_t d) const { return ((out + d - 1) / d + m - 1) / m; }
 };
 
+// What a tile reads from images: `side` pixels along an axis, from `above` and `left` of the tile's first result on,
+// zeros outside the images; and what transforms them.
+struct WinogradSource {
+  const float* data;
+  std::int64_t height, width, channels, group_channels, above, left;
+  int side;
+  void (*transform)(const float* const* pixels, std::int64_t channels, float* transformed, std::int64_t step);
+};
+
 // Those of tiles of m x m results.
 inline const WinogradFunctions& winograd_functions(int m) {
   const WinogradKernels& kernels = winograd_kernels();
   return m == 2 ? kernels.two : m == 4 ? kernels.four : kernels.six;
+}
+
+inline WinogradSource winograd_input(const float* input, const ConvShape& shape, int m) {
+  return {input,
+          shape.y.in,
+          shape.x.in,
+          shape.channels,
+          shape.group_channels(),
+          shape.y.padding,
+          shape.x.padding,
+          m + 2,
+          winograd_functions(m).cells};
+}
+inline WinogradSource winograd_result_gradients(const float* gradients, const ConvShape& shape) {
+  return {gradients,
+          shape.y.out,
+          shape.x.out,
+          shape.out_channels,
+          shape.group_out_channels(),
+          0,
+          0,
+          4,
+          winograd_kernels().result_gradients};
 }
 
 }  // namespace saccade

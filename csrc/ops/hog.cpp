@@ -1,7 +1,8 @@
 #include "ops/hog.h"
 
+#include <omp.h>
+
 #include <cmath>
-#include <vector>
 
 #include "common/parallel.h"
 #include "common/scratch.h"
@@ -11,30 +12,11 @@ namespace saccade {
 
 namespace {
 
-constexpr double kPi = 3.14159265358979323846;
-constexpr std::int32_t kNone = -2, kAll = -3;
-
-// The orientation of one gradient by its angle, step by step as NumPy does it.
-std::int32_t exact_bin(double dx, double dy, std::int64_t bins) {
-  double angle = std::fmod(std::atan2(dy, dx) * (180.0 / kPi), 180.0);
-  if (angle < 0) angle += 180.0;
-  if (std::isnan(angle)) return kAll;
-  const double width = 180.0 / static_cast<double>(bins);
-  for (std::int64_t b = 0; b < bins; ++b)
-    if (angle >= width * static_cast<double>(b) && angle < width * static_cast<double>(b + 1))
-      return static_cast<std::int32_t>(b);
-  return kNone;
-}
-
 template <class T>
 class Gradients {
  public:
   Gradients(const TensorView& planes, const HogCells& cells)
-      : data_(planes.ptr<const T>()),
-        channels_(planes.size(0)),
-        height_(planes.size(1)),
-        width_(planes.size(2)),
-        bins_(cells.bins) {
+      : image_{planes.ptr<const T>(), planes.size(0), planes.size(1), planes.size(2)}, bins_(cells.bins) {
     for (std::int64_t k = 1; k < bins_; ++k) {
       const double edge = kPi * static_cast<double>(k) / static_cast<double>(bins_);
       cosines_.push_back(std::cos(edge));
@@ -43,56 +25,43 @@ class Gradients {
   }
 
   void row(void (*kernel)(const HogGradientRow&), std::int64_t y, double* magnitude, std::int32_t* bin) const {
+    const std::int64_t width = image_.width;
     std::vector<const void*> rows;
-    for (std::int64_t c = 0; c < channels_; ++c) rows.push_back(at(c, y, 0));
-    const bool border = y == 0 || y == height_ - 1;
+    for (std::int64_t c = 0; c < image_.channels; ++c) rows.push_back(image_.data + (c * image_.height + y) * width);
+    const bool border = y == 0 || y == image_.height - 1;
     HogGradientRow r{};
     r.rows = rows.data();
-    r.channels = static_cast<int>(channels_);
-    r.above = border ? 0 : -width_;
-    r.below = border ? 0 : width_;
-    r.width = width_;
+    r.channels = static_cast<int>(image_.channels);
+    r.above = border ? 0 : -width;
+    r.below = border ? 0 : width;
+    r.width = width;
     r.bins = static_cast<int>(bins_);
     r.cosines = cosines_.data();
     r.sines = sines_.data();
     r.magnitude = magnitude;
     r.bin = bin;
-    const bool narrow = width_ < kHogWidth;
+    const bool narrow = width < kHogWidth;
     if (!narrow) kernel(r);
-    for (std::int64_t x = 0; x < width_; ++x)
-      if (narrow || x == 0 || x == width_ - 1 || bin[x] == kHogUnsure) exact(x, y, magnitude[x], bin[x]);
+    for (std::int64_t x = 0; x < width; ++x)
+      if (narrow || x == 0 || x == width - 1 || bin[x] == kHogUnsure) {
+        const HogVote vote = hog_exact_vote(image_, y, x, bins_);
+        magnitude[x] = vote.magnitude;
+        bin[x] = vote.bin;
+      }
   }
 
  private:
-  const T* at(std::int64_t c, std::int64_t y, std::int64_t x) const { return data_ + (c * height_ + y) * width_ + x; }
-
-  void exact(std::int64_t x, std::int64_t y, double& magnitude, std::int32_t& bin) const {
-    using F = std::conditional_t<sizeof(T) == 4, float, double>;
-    F dx = 0, dy = 0, largest = 0;
-    for (std::int64_t c = 0; c < channels_; ++c) {
-      const T* p = at(c, y, x);
-      const F gx = x == 0 || x == width_ - 1 ? F{0} : static_cast<F>(p[1]) - static_cast<F>(p[-1]);
-      const F gy = y == 0 || y == height_ - 1 ? F{0} : static_cast<F>(p[width_]) - static_cast<F>(p[-width_]);
-      const F length = std::hypot(gx, gy);
-      // The first of the largest, and a NaN is larger than all.
-      if (c == 0 || length > largest || (std::isnan(length) && !std::isnan(largest)))
-        dx = gx, dy = gy, largest = length;
-    }
-    magnitude = std::hypot(static_cast<double>(dx), static_cast<double>(dy));
-    bin = exact_bin(static_cast<double>(dx), static_cast<double>(dy), bins_);
-  }
-
-  const T* data_;
-  std::int64_t channels_, height_, width_, bins_;
+  static constexpr double kPi = 3.14159265358979323846;
+  HogPlanes<T> image_;
+  std::int64_t bins_;
   std::vector<double> cosines_, sines_;
 };
 
 void add(float* histogram, std::int64_t bins, std::int32_t bin, double magnitude) {
   if (bin >= 0) {
-    histogram[bin] = static_cast<float>(static_cast<double>(histogram[bin]) + magnitude);
-  } else if (bin == kAll) {
-    for (std::int64_t b = 0; b < bins; ++b)
-      histogram[b] = static_cast<float>(static_cast<double>(histogram[b]) + magnitude);
+    histogram[bin] = hog_add(histogram[bin], magnitude);
+  } else if (bin == kHogAllBins) {
+    for (std::int64_t b = 0; b < bins; ++b) histogram[b] = hog_add(histogram[b], magnitude);
   }
 }
 
@@ -120,13 +89,25 @@ void run(const TensorView& planes, const HogCells& cells, const TensorView& hist
   });
 }
 
+// The first image of a batch.
+TensorView first_of(TensorView view) {
+  --view.ndim;
+  for (int d = 0; d < view.ndim; ++d) {
+    view.sizes[d] = view.sizes[d + 1];
+    view.strides[d] = view.strides[d + 1];
+  }
+  return view;
+}
+
 }  // namespace
 
-void check_hog(const TensorView& planes, const HogCells& cells) {
-  require(planes.ndim == 3 && planes.size(0) >= 1 && planes.is_contiguous(),
-          "hog: image must have shape (C, H, W), got ", shape_string(planes));
-  require_type(planes.dtype == DType::kUInt8 || planes.dtype == DType::kFloat32 || planes.dtype == DType::kFloat64,
-               "hog: image must be uint8, float32 or float64, got ", dtype_name(planes.dtype));
+void check_hog(const TensorView& image, int ndim, const HogCells& cells, HogNorm norm) {
+  require(image.ndim == ndim && image.size(-3) >= 1, "hog: image must have shape ",
+          ndim == 3 ? "(C, H, W)" : "(N, C, H, W)", " with a channel at least, got ", shape_string(image));
+  require_type(image.dtype == DType::kUInt8 || image.dtype == DType::kFloat32 || image.dtype == DType::kFloat64,
+               "hog: image must be uint8, float32 or float64, got ", dtype_name(image.dtype));
+  require(norm >= HogNorm::kL1 && norm <= HogNorm::kL2Hys, "hog: block_norm must be from 0 to 3, got ",
+          static_cast<int>(norm));
   require(cells.bins >= 1 && cells.bins <= 1 << 16, "hog: orientations must be from 1 to 65536, got ", cells.bins);
   const std::int64_t limit = std::int64_t{1} << 30;
   const auto in_range = [&](const std::int64_t (&size)[2]) {
@@ -136,9 +117,18 @@ void check_hog(const TensorView& planes, const HogCells& cells) {
           cells.cell[1], ")");
   require(in_range(cells.block), "hog: cells_per_block must be from 1 to 2^30, got (", cells.block[0], ", ",
           cells.block[1], ")");
-  require(planes.size(1) / cells.cell[0] >= cells.block[0] && planes.size(2) / cells.cell[1] >= cells.block[1],
+  require(image.size(-2) / cells.cell[0] >= cells.block[0] && image.size(-1) / cells.cell[1] >= cells.block[1],
           "hog: image must have at least ", cells.block[0] * cells.cell[0], " rows and ",
-          cells.block[1] * cells.cell[1], " columns, got ", planes.size(1), " and ", planes.size(2));
+          cells.block[1] * cells.cell[1], " columns, got ", image.size(-2), " and ", image.size(-1));
+}
+
+std::vector<std::int64_t> hog_shape(const TensorView& images, const HogCells& cells) {
+  return {images.size(0),
+          images.size(2) / cells.cell[0] - cells.block[0] + 1,
+          images.size(3) / cells.cell[1] - cells.block[1] + 1,
+          cells.block[0],
+          cells.block[1],
+          cells.bins};
 }
 
 void hog_histogram(const TensorView& planes, const HogCells& cells, const TensorView& histogram) {
@@ -168,6 +158,33 @@ void hog_blocks(const TensorView& histogram, const HogCells& cells, HogNorm norm
             blocks.ptr<float>()[at + i] = static_cast<float>(row[static_cast<std::size_t>(i)]);
       }
   });
+}
+
+void hog(const TensorView& images, const HogCells& cells, HogNorm norm, const TensorView& blocks) {
+  const std::int64_t count = images.size(0), rows = images.size(2) / cells.cell[0],
+                     columns = images.size(3) / cells.cell[1];
+  const auto bytes = [](const TensorView& view, std::int64_t from) {
+    return view.ptr<char>() + from * static_cast<std::int64_t>(dtype_size(view.dtype));
+  };
+  const auto run_images = [&](std::int64_t begin, std::int64_t end) {
+    const Scratch<double> sums(static_cast<std::size_t>(rows * columns * cells.bins));
+    TensorView planes = first_of(images), histogram, out = first_of(blocks);
+    histogram.data = sums.data();
+    histogram.dtype = DType::kFloat64;
+    histogram.ndim = 3;
+    histogram.sizes[0] = rows, histogram.sizes[1] = columns, histogram.sizes[2] = cells.bins;
+    for (std::int64_t i = begin; i < end; ++i) {
+      planes.data = bytes(images, i * planes.numel());
+      out.data = bytes(blocks, i * out.numel());
+      hog_histogram(planes, cells, histogram);
+      hog_blocks(histogram, cells, norm, out);
+    }
+  };
+  // Of few images the threads share the rows: with 2 of 3 images left over, one thread would wait.
+  if (count >= 4 * omp_get_max_threads())
+    parallel_for(count, 1, run_images);
+  else
+    run_images(0, count);
 }
 
 }  // namespace saccade

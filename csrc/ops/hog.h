@@ -8,9 +8,11 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "common/tensor_view.h"
 #include "kernels/hog.h"
+#include "math/hog.h"
 
 namespace saccade {
 
@@ -20,13 +22,19 @@ struct HogCells {
   std::int64_t block[2] = {3, 3};  // rows, columns of cells
 };
 
-// planes: (C, H, W), C-contiguous uint8, float32 or float64.
-void check_hog(const TensorView& planes, const HogCells& cells);
+// image: (C, H, W) where `ndim` is 3, (N, C, H, W) where it is 4; uint8, float32 or float64.
+void check_hog(const TensorView& image, int ndim, const HogCells& cells, HogNorm norm);
 
-// histogram: float64 (H / cell, W / cell, bins), C-contiguous.
+// Of one image: planes (C, H, W), C-contiguous; histogram: float64 (H / cell, W / cell, bins), C-contiguous.
 void hog_histogram(const TensorView& planes, const HogCells& cells, const TensorView& histogram);
 
 // blocks: (rows, columns, block rows, block columns, bins), C-contiguous float32 or float64.
 void hog_blocks(const TensorView& histogram, const HogCells& cells, HogNorm norm, const TensorView& blocks);
+
+// Of images (N, C, H, W): (N, rows, columns, block rows, block columns, bins).
+std::vector<std::int64_t> hog_shape(const TensorView& images, const HogCells& cells);
+
+// images: C-contiguous; blocks: of hog_shape, C-contiguous float32 for float32 images, otherwise float64.
+void hog(const TensorView& images, const HogCells& cells, HogNorm norm, const TensorView& blocks);
 
 }  // namespace saccade

@@ -81,9 +81,10 @@ Tensor conv2d_pack(const Tensor& weight, Sizes input_shape, bool, Sizes stride, 
 
 std::tuple<Tensor, Tensor, Tensor> conv2d_backward(const Tensor& grad, const Tensor& input, const Tensor& weight,
                                                    Sizes stride, Sizes padding, Sizes dilation, std::int64_t groups,
-                                                   std::vector<bool> needed) {
+                                                   std::vector<bool> needed, std::int64_t algorithm_number) {
   const ConvShape shape = check_conv2d("conv2d", view(input), view(weight), stride, padding, dilation, groups);
   check_conv2d_grad("conv2d", view(grad), view(input), shape);
+  check_conv2d_weight_algorithm("conv2d", algorithm_number, shape, view(input).dtype);
   const DeviceOf device(input);
   const MemoryFormat format = format_of(input);
   const bool last = format == MemoryFormat::ChannelsLast;

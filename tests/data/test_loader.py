@@ -47,6 +47,11 @@ def test_epochs_differ_and_can_be_set():
     assert torch.equal(next(iter(made)), second)
 
 
+def test_transforms_differ_in_every_epoch():
+    made = loader(ArrayDataset(torch.arange(8.0), transform=Noise()), 8)
+    assert not (next(iter(made)) == next(iter(made))).any()
+
+
 def test_items_do_not_depend_on_the_batch_size_or_the_order():
     data = ArrayDataset(torch.arange(8.0), range(8), transform=Noise())
     seen = {}

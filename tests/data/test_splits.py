@@ -45,6 +45,22 @@ def test_remainders_never_add_up():
     assert sizes == [120, 15, 15]
 
 
+def test_sizes_are_exact_where_handing_out_remainders_is_not_enough():
+    # Found by search: without passing an item on, two parts would be one off.
+    counts, sizes = np.array([8, 10, 12]), np.array([5, 3, 6, 5, 5, 6])
+    labels = np.repeat(np.arange(3), counts)
+    parts = split(30, sizes.tolist(), stratify=labels)
+    assert [len(part) for part in parts] == sizes.tolist()
+    found = np.stack([np.bincount(labels[part], minlength=3) for part in parts], 1)
+    assert (np.abs(found - counts[:, None] * sizes / 30) < 1).all()
+
+
+def test_the_last_group_goes_to_an_empty_part():
+    for seed in range(5):
+        parts = split(30, [0.8, 0.1, 0.1], groups=np.repeat([0, 1, 2], 10), seed=seed)
+        assert [len(part) for part in parts] == [10, 10, 10]
+
+
 def test_as_even_as_scikit_learn():
     data = digits()
     labels = data.labels.numpy()

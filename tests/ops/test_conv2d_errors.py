@@ -81,6 +81,10 @@ def test_errors_of_the_operators():
     with pytest.raises(
         RuntimeError, match=r"conv2d: grad must have shape \(N, out_channels, out_h, out_w\), got \(1, 6, 3, 4\)"
     ):
-        operators._conv2d_backward(ones(1, 6, 3, 4), x, weight, *sizes, [True] * 3)
+        operators._conv2d_backward(ones(1, 6, 3, 4), x, weight, *sizes, [True] * 3, 0)
     with pytest.raises(RuntimeError, match=r"conv2d: grad and input must have the same dtype, got float64 and float32"):
-        operators._conv2d_backward(ones(1, 6, 3, 3).double(), x, weight, *sizes, [True] * 3)
+        operators._conv2d_backward(ones(1, 6, 3, 3).double(), x, weight, *sizes, [True] * 3, 0)
+    with pytest.raises(
+        RuntimeError, match=r"conv2d: algorithm must be 'gemm' or 'winograd4' for the gradient of the weight"
+    ):
+        operators._conv2d_backward(ones(1, 6, 3, 3), x, weight, *sizes, [True] * 3, 3)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from saccade._hog import norm_index, whole, whole_pair
 from saccade._native import numpy_module
 
 __all__ = ["hog"]
 
 Features = NDArray[np.floating[Any]]
-
-NORMS = ("L1", "L1-sqrt", "L2", "L2-Hys")
 
 
 def hog(
@@ -62,12 +60,11 @@ def hog(
     >>> hog(image, block_norm="L2", feature_vector=False)[0, 0, 1, 1].round(3)
     array([0.363, 0.   , 0.   , 0.   , 0.   , 0.   , 0.   , 0.   , 0.   ])
     """
-    if block_norm not in NORMS:
-        raise ValueError(f"hog: block_norm must be one of {', '.join(NORMS)}, got {block_norm!r}")
+    norm = norm_index(block_norm)
     planes = _planes(np.asarray(image), channel_axis, transform_sqrt)
-    cell, block = _pair("pixels_per_cell", pixels_per_cell), _pair("cells_per_block", cells_per_block)
-    bins = _index("orientations", orientations)
-    features, histogram = numpy_module.hog(planes, bins, cell, block, NORMS.index(block_norm))
+    cell, block = whole_pair("pixels_per_cell", pixels_per_cell), whole_pair("cells_per_block", cells_per_block)
+    bins = whole("orientations", orientations)
+    features, histogram = numpy_module.hog(planes, bins, cell, block, norm)
     if feature_vector:
         features = features.ravel()
     return (features, _drawn(histogram, cell, planes.shape[1:], features.dtype)) if visualize else features
@@ -81,7 +78,7 @@ def _planes(image: NDArray[Any], channel_axis: int | None, transform_sqrt: bool)
     if channel_axis is None:
         image = image[None]
     else:
-        axis = _index("channel_axis", channel_axis)
+        axis = whole("channel_axis", channel_axis)
         if not -3 <= axis < 3:
             raise ValueError(f"hog: channel_axis must be from -3 to 2, got {axis}")
         image = np.moveaxis(image, axis, 0)
@@ -94,23 +91,6 @@ def _planes(image: NDArray[Any], channel_axis: int | None, transform_sqrt: bool)
         with np.errstate(invalid="ignore"):
             return np.ascontiguousarray(np.sqrt(image.astype(kind)))
     return np.ascontiguousarray(image, np.uint8 if image.dtype == np.uint8 else kind)
-
-
-def _index(name: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"hog: {name} must be an integer, got {value!r}") from None
-
-
-def _pair(name: str, pair: Any) -> tuple[int, int]:
-    try:
-        rows, columns = map(operator.index, pair)
-    except (TypeError, ValueError):
-        raise ValueError(f"hog: {name} must be two integers, rows and columns, got {pair!r}") from None
-    if not (1 <= rows <= 2**30 and 1 <= columns <= 2**30):
-        raise ValueError(f"hog: {name} must be from 1 to 2^30, got {pair!r}")
-    return rows, columns
 
 
 def _drawn(histogram: NDArray[Any], cell: tuple[int, int], shape: tuple[int, ...], dtype: Any) -> Features:

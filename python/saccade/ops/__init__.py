@@ -19,6 +19,7 @@ from saccade.ops.deform_conv2d import DeformConv2d, deform_conv2d
 from saccade.ops.feature_pyramid_network import FeaturePyramidNetwork
 from saccade.ops.frozen_batch_norm import FrozenBatchNorm2d
 from saccade.ops.haar_features import haar_features
+from saccade.ops.hog import hog
 from saccade.ops.integral_image import integral_image
 from saccade.ops.masks_to_boxes import masks_to_boxes
 from saccade.ops.max_pool2d import max_pool2d, min_pool2d
@@ -64,6 +65,7 @@ __all__ = [
     "generalized_box_iou",
     "generalized_box_iou_loss",
     "haar_features",
+    "hog",
     "integral_image",
     "masks_to_boxes",
     "max_pool2d",

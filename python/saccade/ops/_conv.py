@@ -45,16 +45,15 @@ def set_conv_precision(precision: Literal["fast", "exact"]) -> None:
 # from memory, and what it takes to transform one.
 _TRANSFORMS = {2: 62, 4: 207, 6: 450}
 _BYTES_PER_UNIT = 7
-_PACK = {2: 150, 4: 450, 6: 800}
+_PACK = {2: 50, 4: 165, 6: 300}
+_WEIGHT_GRADIENT = 60  # to turn the sums for one weight back
 
 
 def _winograd_cost(
     m: int, batch: int, input: Tensor, weight: Tensor, out: list[int], dilation: list[int], fresh: bool
 ) -> float:
     channels, outs = weight.shape[1], weight.shape[0]
-    tiles, products = batch, (m + 2) ** 2
-    for size, step in zip(out, dilation, strict=True):
-        tiles *= min(step, size) * math.ceil(math.ceil(size / step) / m)
+    tiles, products = _winograd_tiles(m, batch, out, dilation), (m + 2) ** 2
     multiply = math.ceil(tiles / 2) * 2 * products * channels * outs / 16
     load = 4 * products * channels * outs / _BYTES_PER_UNIT
     transform = tiles * _TRANSFORMS[m] * (input.shape[1] + outs) / 16
@@ -96,6 +95,27 @@ def choose(
         return Choice("gemm", f"Winograd's algorithm would take {costs[m] / direct:.2f} times as long")
     names: dict[int, Algorithm] = {2: "winograd2", 4: "winograd4", 6: "winograd6"}
     return Choice(names[m], f"expected to take {costs[m] / direct:.2f} of the time of gemm")
+
+
+def choose_weight_gradient(
+    input: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int]
+) -> Algorithm:
+    """The algorithm for the gradient of a weight whose convolution is Winograd's."""
+    channels, outs = weight.shape[1], weight.shape[0]
+    out = output_shape(input, weight, stride, padding, dilation)[2:]
+    # Winograd's convolution has fixed image sizes; an open batch counts as one image, as in `choose`.
+    batch = input.shape[0] if isinstance(input.shape[0], int) else 1
+    tiles = _winograd_tiles(4, batch, out, dilation)
+    transform = tiles * _TRANSFORMS[4] * (input.shape[1] + outs) / 16
+    winograd = tiles * 36 * channels * outs / 16 + transform + _WEIGHT_GRADIENT * channels * outs
+    return "winograd4" if winograd < batch * out[0] * out[1] * 9 * channels * outs / 16 else "gemm"
+
+
+def _winograd_tiles(m: int, batch: int, out: list[int], dilation: list[int]) -> int:
+    tiles = batch
+    for size, step in zip(out, dilation, strict=True):
+        tiles *= min(step, size) * math.ceil(math.ceil(size / step) / m)
+    return tiles
 
 
 def sides(op: str, padding: Size | str, weight: Tensor, stride: list[int], dilation: list[int]) -> list[int]:

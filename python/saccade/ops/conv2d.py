@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from saccade.ops._activation import ACTIVATIONS, Activation, activate, require_activation
-from saccade.ops._conv import ALGORITHMS, Algorithm, choose, output_shape, set_conv_precision, sides
+from saccade.ops._conv import (
+    ALGORITHMS,
+    Algorithm,
+    choose,
+    choose_weight_gradient,
+    output_shape,
+    set_conv_precision,
+    sides,
+)
 from saccade.ops._library import call, refuse_second_derivative, require_tensor
 from saccade.ops._packed import packed_weight
 from saccade.ops._pool import Size, images, pair
@@ -202,7 +210,7 @@ def _(
 @torch.library.register_fake("saccade::_conv2d_backward")
 def _(
     grad: Tensor, input: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int],
-    groups: int, needed: list[bool],
+    groups: int, needed: list[bool], algorithm: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     return (
         torch.empty(input.shape, dtype=input.dtype, device=input.device, memory_format=memory_format(input))
@@ -224,8 +232,11 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     needed = list(ctx.needs_input_grad[:3])
     grad_of_input = _winograd_backward_input(ctx, grad, input, weight) if needed[0] else None
     needed[0] = needed[0] and grad_of_input is None
+    algorithm: Algorithm = "gemm"
+    if ctx.algorithm != ALGORITHMS["gemm"]:
+        algorithm = choose_weight_gradient(input, weight, ctx.stride, ctx.padding, ctx.dilation)
     grads = torch.ops.saccade._conv2d_backward(
-        grad, input, weight, ctx.stride, ctx.padding, ctx.dilation, ctx.groups, needed
+        grad, input, weight, ctx.stride, ctx.padding, ctx.dilation, ctx.groups, needed, ALGORITHMS[algorithm]
     )
     grad_input, grad_weight, grad_bias = (g if need else None for g, need in zip(grads, needed, strict=True))
     if grad_bias is not None:

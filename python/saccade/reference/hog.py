@@ -1,4 +1,4 @@
-"""The descriptor of one window, pixel by pixel."""
+"""Histograms of oriented gradients, pixel by pixel: of an image, and the descriptor of one window."""
 
 from __future__ import annotations
 
@@ -8,7 +8,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["hog_descriptor"]
+__all__ = ["hog", "hog_descriptor"]
+
+
+def hog(
+    image: NDArray[Any], orientations: int, cell: tuple[int, int], block: tuple[int, int], block_norm: str
+) -> NDArray[np.float64]:
+    """Blocks ``(rows, columns, rows of cells, columns of cells, orientations)`` of an image ``(C, H, W)``."""
+    values = image.astype(np.float64)
+    height, width = values.shape[1:]
+    rows, columns = height // cell[0], width // cell[1]
+    cells = np.zeros((rows, columns, orientations))
+    for y in range(rows * cell[0]):
+        for x in range(columns * cell[1]):
+            pairs = []
+            for plane in values:
+                dx = float(plane[y, x + 1] - plane[y, x - 1]) if 0 < x < width - 1 else 0.0
+                dy = float(plane[y + 1, x] - plane[y - 1, x]) if 0 < y < height - 1 else 0.0
+                pairs.append((dx, dy))
+            dx, dy = max(pairs, key=lambda pair: math.hypot(*pair))
+            angle = math.degrees(math.atan2(dy, dx)) % 180.0
+            cells[y // cell[0], x // cell[1], int(angle / 180.0 * orientations)] += math.hypot(dx, dy)
+    cells /= cell[0] * cell[1]
+    down, across = rows - block[0] + 1, columns - block[1] + 1
+    blocks = [
+        [_normalised(cells[i : i + block[0], j : j + block[1]], block_norm) for j in range(across)] for i in range(down)
+    ]
+    return np.array(blocks)
+
+
+def _normalised(block: NDArray[np.float64], block_norm: str) -> NDArray[np.float64]:
+    if block_norm == "L1":
+        return block / (block.sum() + 1e-5)
+    if block_norm == "L1-sqrt":
+        return np.sqrt(block / (block.sum() + 1e-5))
+    unit = block / math.sqrt((block**2).sum() + 1e-10)
+    if block_norm == "L2":
+        return unit
+    cut = np.minimum(unit, 0.2)
+    return cut / math.sqrt((cut**2).sum() + 1e-10)
 
 
 def _gradient(image: NDArray[np.float64], x: int, y: int) -> tuple[float, float]:
