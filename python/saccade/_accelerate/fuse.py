@@ -105,7 +105,7 @@ def _from_module(graph: fx.Graph, node: fx.Node, module: nn.Module) -> fx.Node |
         )  # fmt: skip
     fixed = isinstance(module, leaves()) and hasattr(module, "running_var")
     if fixed or (
-        isinstance(module, (nn.BatchNorm2d, nn.SyncBatchNorm))
+        isinstance(module, (nn.BatchNorm2d, nn.SyncBatchNorm, ours.SyncBatchNorm))
         and _unchanged(module, nn.BatchNorm2d, nn.SyncBatchNorm, ours.BatchNorm2d, ours.SyncBatchNorm)
         and not module.training
         and module.running_mean is not None

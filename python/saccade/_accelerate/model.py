@@ -14,6 +14,7 @@ from saccade._accelerate.region import Region
 from saccade._accelerate.report import Report
 from saccade._accelerate.trace import NotTraceable, leaves
 from saccade._accelerate.verify import TOLERANCES, verify
+from saccade.nn import SyncBatchNorm
 
 __all__ = ["accelerate", "explain"]
 
@@ -23,6 +24,7 @@ _WORK = (
     nn.ConvTranspose2d,
     nn.BatchNorm2d,
     nn.SyncBatchNorm,
+    SyncBatchNorm,
     nn.MaxPool2d,
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,

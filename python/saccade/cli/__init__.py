@@ -9,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from saccade.cli.bench import bench
+from saccade.cli.classify import evaluate_classify
 from saccade.cli.demo import demo
 from saccade.cli.detect import detect
 from saccade.cli.info import info
@@ -29,3 +30,13 @@ app.command()(bench)
 app.command()(demo)
 app.command()(detect)
 app.add_typer(train, name="train")
+measure = typer.Typer(no_args_is_help=True, help="Measure what was trained.")
+
+
+@measure.callback()
+def _measure() -> None:
+    """Measure what was trained."""
+
+
+measure.command("classify")(evaluate_classify)
+app.add_typer(measure, name="eval")

@@ -14,6 +14,7 @@ from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
 from saccade.cli._output import fail, print_json, progress_bar, stderr, stdout
+from saccade.cli.classify import train_classify
 from saccade.cli.search import search
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-train = typer.Typer(no_args_is_help=True, help="Train a detector.")
+train = typer.Typer(no_args_is_help=True, help="Train a detector or a classifier.")
 
 
 @train.callback()
 def _train() -> None:
-    """Train a detector."""
+    """Train a detector or a classifier."""
+
+
+train.command("classify")(train_classify)
 
 
 @train.command()

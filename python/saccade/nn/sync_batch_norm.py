@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -12,8 +14,10 @@ from saccade.ops._sync_batch_norm import sync_batch_norm
 __all__ = ["SyncBatchNorm"]
 
 
-class SyncBatchNorm(nn.SyncBatchNorm):
+class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """torch.nn.SyncBatchNorm on saccade's operators, on the CPU too: the same constructor, buffers and state-dict keys.
+
+    It is no subclass: torch.nn.parallel.DistributedDataParallel refuses torch.nn.SyncBatchNorm on the CPU.
 
     In training the statistics are those of the batches of all processes of ``process_group`` (all there are, where it
     is None), the same in each of them bit for bit; batches may differ in size, and one may be empty. So are the
@@ -27,6 +31,24 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     tensor([[-1.0000,  0.0000],
             [ 1.0000,  0.0000]])
     """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: dist.ProcessGroup | None = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device=device, dtype=dtype)
+        self.process_group = process_group
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
 
     def forward(self, input: Tensor, residual: Tensor | None = None, activation: Activation = None) -> Tensor:
         """Normalise ``input``, ``(N, C, ...)``; what else is given is done in the same pass, see :meth:`normalize`."""

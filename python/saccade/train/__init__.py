@@ -8,27 +8,52 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from saccade._extras import require
+
 if TYPE_CHECKING:
     from saccade.train import backprop, losses, optim
+    from saccade.train.checkpoint import KeepCheckpoints, read_checkpoint, write_checkpoint
+    from saccade.train.classifier import Classifier
+    from saccade.train.curves import Curves, plot_confusion_matrix, plot_curves
+    from saccade.train.data_module import ClassificationData, TaskData
+    from saccade.train.fitting import Run, evaluate, fit, load_weights
     from saccade.train.multitask import MultiTaskLoss
+    from saccade.train.nan import NonFiniteError, StopOnNaN
     from saccade.train.optim import AlexNetSGD, PolyLR
     from saccade.train.regularisation import EarlyStopping, l1_penalty, l2_penalty, weight_decay_groups
+    from saccade.train.task import Task
     from saccade.train.transfer import freeze, replace_head, unfreeze
 
 __all__ = [
     "AlexNetSGD",
+    "ClassificationData",
+    "Classifier",
+    "Curves",
     "EarlyStopping",
+    "KeepCheckpoints",
     "MultiTaskLoss",
+    "NonFiniteError",
     "PolyLR",
+    "Run",
+    "StopOnNaN",
+    "Task",
+    "TaskData",
     "backprop",
+    "evaluate",
+    "fit",
     "freeze",
     "l1_penalty",
     "l2_penalty",
+    "load_weights",
     "losses",
     "optim",
+    "plot_confusion_matrix",
+    "plot_curves",
+    "read_checkpoint",
     "replace_head",
     "unfreeze",
     "weight_decay_groups",
+    "write_checkpoint",
 ]
 
 _MODULES = ("backprop", "losses", "optim")
@@ -44,6 +69,24 @@ _NAMES = {
     "unfreeze": "transfer",
     "weight_decay_groups": "regularisation",
 }
+_LIGHTNING = {
+    "ClassificationData": "data_module",
+    "Classifier": "classifier",
+    "Curves": "curves",
+    "KeepCheckpoints": "checkpoint",
+    "NonFiniteError": "nan",
+    "Run": "fitting",
+    "StopOnNaN": "nan",
+    "Task": "task",
+    "TaskData": "data_module",
+    "evaluate": "fitting",
+    "fit": "fitting",
+    "load_weights": "fitting",
+    "plot_confusion_matrix": "curves",
+    "plot_curves": "curves",
+    "read_checkpoint": "checkpoint",
+    "write_checkpoint": "checkpoint",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -51,6 +94,9 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"saccade.train.{name}")
     if name in _NAMES:
         return getattr(importlib.import_module(f"saccade.train.{_NAMES[name]}"), name)
+    if name in _LIGHTNING:
+        require("lightning", f"saccade.train.{name}", "train")
+        return getattr(importlib.import_module(f"saccade.train.{_LIGHTNING[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,0 +1,152 @@
+"""``saccade train classify`` and ``saccade eval classify``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from saccade.cli._output import fail, print_json, stderr, stdout
+
+__all__ = ["evaluate_classify", "train_classify"]
+
+_ERRORS = (OSError, TypeError, ValueError, RuntimeError, ImportError)
+
+
+def train_classify(
+    data: Annotated[str, typer.Argument(help="'digits', or a folder: of one per class, or of train, val and test.")],
+    model: Annotated[str, typer.Option(help="A name of saccade.models.list_models().")] = "resnet18",
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, curves, table and summary.")] = Path("classifier"),
+    epochs: Annotated[int, typer.Option(help="Of the whole training.")] = 20,
+    batch_size: Annotated[int, typer.Option(help="Of each process.")] = 64,
+    image_size: Annotated[int, typer.Option(help="In pixels; 0: the model's own.")] = 0,
+    grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
+    optimizer: Annotated[str, typer.Option(help="adamw, sgd or alexnet (the notes' rule).")] = "adamw",
+    learning_rate: Annotated[float, typer.Option(help="At the start.")] = 1e-3,
+    weight_decay: Annotated[float, typer.Option(help="Of the optimiser.")] = 5e-4,
+    schedule: Annotated[str, typer.Option(help="poly, cosine or constant.")] = "poly",
+    augment: Annotated[float, typer.Option(help="1: turned by up to 10 degrees, moved, scaled; 2: twice that.")] = 0,
+    flip: Annotated[bool, typer.Option("--flip", help="Also mirrored.")] = False,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a lower loss.")] = None,
+    accumulate: Annotated[int, typer.Option(help="Batches that make one step.")] = 1,
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
+    checkpoint_steps: Annotated[int | None, typer.Option(help="Also write a checkpoint after so many steps.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read images; 0: the one that trains.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of split, weights, order and augmentation.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.ckpt, if it is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the summary as JSON to stdout.")] = False,
+) -> None:
+    """Train an image classifier. Interrupted, it goes on with --resume as if it had never stopped.
+
+    Exit code 1 when training stops at a NaN, or is interrupted. Under torchrun (torchrun --nproc-per-node 2 -m saccade
+    train classify ...) processes share each batch out, and batch normalisation runs over all of them.
+    """
+    try:
+        from saccade.train import NonFiniteError
+        from saccade.train.recipe import Recipe, train_classifier
+    except ImportError as error:
+        fail(f"train classify: {error}")
+    try:
+        recipe = Recipe(
+            data=data,
+            model=model,
+            image_size=image_size,
+            grey=grey,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            augment=augment,
+            flip=flip,
+            seed=seed,
+        )
+        summary, run = train_classifier(
+            recipe,
+            out,
+            epochs=epochs,
+            num_workers=workers,
+            resume=resume,
+            patience=patience,
+            accumulate=accumulate,
+            precision=precision,
+            checkpoint_steps=checkpoint_steps,
+        )
+    except KeyboardInterrupt:
+        kept = f"; --resume goes on from {out / 'last.ckpt'}" if (out / "last.ckpt").exists() else ""
+        fail(f"train classify: interrupted{kept}", 1)
+    except NonFiniteError as error:
+        fail(f"train classify: {error}", 1)
+    except _ERRORS as error:
+        fail(_once("train classify", error))
+    if int(os.environ.get("RANK", "0")) != 0:
+        return
+    if as_json:
+        print_json({**summary, "history": run.history})
+        return
+    _print_history(run.history)
+    _print_measured(summary)
+    stderr.print(f"Written to {out}.", markup=False, soft_wrap=True)
+
+
+def evaluate_classify(
+    data: Annotated[str | None, typer.Argument(help="As for training; default: what it was trained with.")] = None,
+    checkpoint: Annotated[Path, typer.Option(help="last.ckpt or best.ckpt of 'saccade train classify'.")] = Path(
+        "classifier/best.ckpt"
+    ),
+    part: Annotated[str, typer.Option(help="test, val or train of the split; all: every image of a folder.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Folder for the picture of the confusion matrix.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Default: that of training.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read images.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False,
+) -> None:
+    """Measure a trained image classifier: loss, accuracy, confusion matrix."""
+    try:
+        from saccade.train import plot_confusion_matrix
+        from saccade.train.recipe import evaluate_classifier
+
+        measured, task = evaluate_classifier(checkpoint, data, part=part, batch_size=batch_size, num_workers=workers)
+        if out is not None:
+            plot_confusion_matrix(task.confusion_matrix, out / "confusion_matrix.png", measured["classes"])
+    except KeyboardInterrupt:
+        fail("eval classify: interrupted", 1)
+    except _ERRORS as error:
+        fail(_once("eval classify", error))
+    if as_json:
+        print_json(measured)
+    else:
+        _print_measured(measured)
+
+
+def _once(command: str, error: BaseException) -> str:
+    text = str(error)
+    return text if text.startswith(command) else f"{command}: {text}"
+
+
+def _print_history(history: list[dict[str, float]]) -> None:
+    table = Table(box=None)
+    names = [name for name in history[-1] if name.startswith(("train_", "val_"))]
+    for heading in ("epoch", *(name.replace("_", " ") for name in names)):
+        table.add_column(heading, justify="right")
+    for row in history:
+        table.add_row(str(int(row["epoch"]) + 1), *(f"{row[name]:.4f}" if name in row else "" for name in names))
+    stdout.print(table)
+
+
+def _print_measured(measured: dict[str, Any]) -> None:
+    if "test_accuracy" not in measured:
+        return
+    items = measured["items"]
+    count = items["test"] if isinstance(items, dict) else items
+    stdout.print(f"accuracy {measured['test_accuracy']:.4f}, loss {measured['test_loss']:.4f}, {count} images")
+    wrong = [
+        (count, true, found)
+        for true, row in zip(measured["classes"], measured["confusion_matrix"], strict=True)
+        for found, count in zip(measured["classes"], row, strict=True)
+        if count and true != found
+    ]
+    for count, true, found in sorted(wrong, reverse=True)[:5]:
+        stdout.print(f"  {count} of {true} taken for {found}", markup=False)
