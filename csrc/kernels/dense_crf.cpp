@@ -38,10 +38,11 @@ SACCADE_HD void add_message(const MeanFieldTerm<T>& term, std::int64_t p, std::i
   using V = Chunk<T>;
   const std::int32_t* vertices = term.vertices + p * term.corners;
   const T* weights = term.weights + p * term.corners;
+  const T scale = term.after != nullptr ? term.scale * term.after[p] : term.scale;
   for_columns<T>(stride, [&](std::int64_t column, auto chunks) {
     constexpr int kChunks = decltype(chunks)::value;
     V sum[kChunks];
-    slice_point<kChunks>(term.corners, vertices, weights, term.table + column, stride, term.scale, sum);
+    slice_point<kChunks>(term.corners, vertices, weights, term.table + column, stride, scale, sum);
     for (int k = 0; k < kChunks; ++k) {
       const std::int64_t i = column + k * kChunk<T>;
       if (term.matrix)
@@ -71,7 +72,7 @@ void update(std::int64_t begin, std::int64_t end, const T* base, std::int64_t la
   T* message = scratch + stride;
   for (std::int64_t p = begin; p < end; ++p) {
     T *to = out + (p - begin) * stride, *logits = normalize ? scratch : to;
-    for (std::int64_t i = 0; i < stride; i += kChunk<T>) store(logits + i, load<V>(base + p * stride + i));
+    for (std::int64_t i = 0; i < stride; i += kChunk<T>) store(logits + i, load<V>(base + (p - begin) * stride + i));
     for (int t = 0; t < count; ++t) add_message(terms[t], p, labels, stride, message, logits);
     if (normalize) softmax_row(logits, stride, to);
   }

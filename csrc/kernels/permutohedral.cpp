@@ -100,26 +100,58 @@ bool embed(const T* features, std::int64_t n, T* weights, std::uint64_t* keys) {
   return good;
 }
 
-template <class T>
-void splat_rows(std::int64_t begin, std::int64_t end, const std::int32_t* starts, const std::int32_t* points,
-                const T* weights, const T* values, std::int64_t stride, T* table) {
+// The row of an entry, times its weight.
+template <bool Weighted, class T>
+SACCADE_HD void sum_rows(std::int64_t begin, std::int64_t end, const std::int32_t* starts, const std::int32_t* indices,
+                         const T* weights, const T* values, std::int64_t first, std::int64_t stride, T* out) {
+  if (stride == 1) {
+    for (std::int64_t s = begin; s < end; ++s) {
+      T sum = 0;
+      for (std::int64_t e = starts[s]; e < starts[s + 1]; ++e)
+        sum += Weighted ? weights[e] * values[indices[e] - first] : values[indices[e]];
+      out[s] = sum;
+    }
+    return;
+  }
   for_columns<T>(stride, [&](std::int64_t column, auto chunks) {
     constexpr int kChunks = decltype(chunks)::value;
-    for (std::int64_t v = begin; v < end; ++v) {
+    for (std::int64_t s = begin; s < end; ++s) {
       Chunk<T> sum[kChunks] = {};
-      for (std::int64_t e = starts[v]; e < starts[v + 1]; ++e) {
-        const T* row = values + points[e] * stride + column;
-        const auto weight = splat<Chunk<T>>(weights[e]);
-        for (int k = 0; k < kChunks; ++k) sum[k] = fma<Chunk<T>>(weight, load<Chunk<T>>(row + k * kChunk<T>), sum[k]);
+      for (std::int64_t e = starts[s]; e < starts[s + 1]; ++e) {
+        const T* row = values + (indices[e] - first) * stride + column;
+        for (int k = 0; k < kChunks; ++k) {
+          const auto value = load<Chunk<T>>(row + k * kChunk<T>);
+          if constexpr (Weighted)
+            sum[k] = fma<Chunk<T>>(splat<Chunk<T>>(weights[e]), value, sum[k]);
+          else
+            sum[k] += value;
+        }
       }
-      for (int k = 0; k < kChunks; ++k) store(table + v * stride + column + k * kChunk<T>, sum[k]);
+      for (int k = 0; k < kChunks; ++k) store(out + s * stride + column + k * kChunk<T>, sum[k]);
     }
   });
 }
 
 template <class T>
+void splat_rows(std::int64_t begin, std::int64_t end, const std::int32_t* starts, const std::int32_t* points,
+                const T* weights, const T* values, std::int64_t first, std::int64_t stride, T* out) {
+  sum_rows<true>(begin, end, starts, points, weights, values, first, stride, out);
+}
+
+template <class T>
+void join_rows(std::int64_t begin, std::int64_t end, const std::int32_t* starts, const std::int32_t* parts,
+               const T* values, std::int64_t stride, T* out) {
+  sum_rows<false, T>(begin, end, starts, parts, nullptr, values, 0, stride, out);
+}
+
+template <class T>
 void blur_rows(std::int64_t begin, std::int64_t end, const std::int32_t* neighbours, const T* from, std::int64_t stride,
                T* to) {
+  if (stride == 1) {
+    for (std::int64_t v = begin; v < end; ++v)
+      to[v] = from[v] + T(0.5) * (from[neighbours[2 * v]] + from[neighbours[2 * v + 1]]);
+    return;
+  }
   for (std::int64_t v = begin; v < end; ++v) {
     const T *row = from + v * stride, *one = from + neighbours[2 * v] * stride,
             *other = from + neighbours[2 * v + 1] * stride;
@@ -133,6 +165,14 @@ void blur_rows(std::int64_t begin, std::int64_t end, const std::int32_t* neighbo
 template <class T>
 void slice_rows(std::int64_t begin, std::int64_t end, int corners, const std::int32_t* vertices, const T* weights,
                 const T* table, std::int64_t stride, T scale, T* out, std::int64_t channels) {
+  if (stride == 1) {
+    for (std::int64_t p = begin; p < end; ++p) {
+      T sum = 0;
+      for (std::int64_t e = p * corners; e < (p + 1) * corners; ++e) sum += weights[e] * table[vertices[e]];
+      out[p] = scale * sum;
+    }
+    return;
+  }
   for_columns<T>(stride, [&](std::int64_t column, auto chunks) {
     constexpr int kChunks = decltype(chunks)::value;
     for (std::int64_t p = begin; p < end; ++p) {
@@ -153,6 +193,7 @@ template <class T>
 constexpr PermutohedralKernels<T> kernels_of() {
   return {{embed<T, 1>, embed<T, 2>, embed<T, 3>, embed<T, 4>, embed<T, 5>, embed<T, 6>, embed<T, 7>, embed<T, 8>},
           splat_rows<T>,
+          join_rows<T>,
           blur_rows<T>,
           slice_rows<T>};
 }

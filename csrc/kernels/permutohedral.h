@@ -23,10 +23,13 @@ template <class T>
 struct PermutohedralKernels {
   LatticeEmbed<T> embed[kMaxLatticeDims];  // by d - 1
 
-  // Vertices [begin, end): table[v] = sum over entries e from starts[v] to starts[v + 1] of weights[e] *
-  // values[points[e]]. Rows of `stride` elements.
+  // Rows [begin, end) of the output: out[s] = sum over entries e from starts[s] to starts[s + 1] of weights[e] *
+  // values[points[e] - first]. Rows of `stride` elements: whole chunks, or one.
   void (*splat)(std::int64_t begin, std::int64_t end, const std::int32_t* starts, const std::int32_t* points,
-                const T* weights, const T* values, std::int64_t stride, T* table);
+                const T* weights, const T* values, std::int64_t first, std::int64_t stride, T* out);
+  // The same with weights of one, of all rows of the values.
+  void (*join)(std::int64_t begin, std::int64_t end, const std::int32_t* starts, const std::int32_t* parts,
+               const T* values, std::int64_t stride, T* out);
   // Vertices [begin, end): to[v] = from[v] + (from[neighbours[v][0]] + from[neighbours[v][1]]) / 2.
   void (*blur)(std::int64_t begin, std::int64_t end, const std::int32_t* neighbours, const T* from, std::int64_t stride,
                T* to);

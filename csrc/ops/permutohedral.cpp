@@ -17,6 +17,8 @@ void check_lattice(const char* op, const LatticeViews& lattice) {
   require_shape(op, "weights", lattice.weights, "(N, d + 1)", {vertices.sizes[0], corners});
   require_shape(op, "points", lattice.points, "(N * (d + 1),)", {entries});
   require_shape(op, "point_weights", lattice.point_weights, "(N * (d + 1),)", {entries});
+  require_shape(op, "parts", lattice.parts, "(S,)", {-1});
+  require_shape(op, "segments", lattice.segments, "(S + 1,)", {lattice.segment_count() + 1});
   require_shape(op, "starts", lattice.starts, "(M + 1,)", {-1});
   require(lattice.starts.sizes[0] >= 1, op, ": starts must have shape (M + 1,), got (0,)");
   require_shape(op, "neighbours", lattice.neighbours, "(d + 1, M, 2)", {corners, lattice.vertex_count(), 2});
@@ -24,11 +26,13 @@ void check_lattice(const char* op, const LatticeViews& lattice) {
                ": weights must be float32 or float64, got ", dtype_name(lattice.weights.dtype));
   require_same_dtype(op, "weights", lattice.weights, "point_weights", lattice.point_weights);
   for (const auto& [name, view] : {std::pair("vertices", &vertices), std::pair("points", &lattice.points),
+                                   std::pair("segments", &lattice.segments), std::pair("parts", &lattice.parts),
                                    std::pair("starts", &lattice.starts), std::pair("neighbours", &lattice.neighbours)})
     require_dtype(op, name, *view, DType::kInt32);
   for (const auto& [name, view] :
        {std::pair("weights", &lattice.weights), std::pair("points", &lattice.points),
-        std::pair("point_weights", &lattice.point_weights), std::pair("starts", &lattice.starts),
+        std::pair("point_weights", &lattice.point_weights), std::pair("segments", &lattice.segments),
+        std::pair("parts", &lattice.parts), std::pair("starts", &lattice.starts),
         std::pair("neighbours", &lattice.neighbours)})
     require_same_device(op, "vertices", vertices, name, *view);
 }
@@ -42,19 +46,15 @@ void check_permutohedral_filter(const TensorView& values, const LatticeViews& la
 }
 
 template <class T>
-T* splat_and_blur(const LatticeViews& lattice, const T* values, std::int64_t stride, bool reverse, T* table, T* spare) {
+T* join_and_blur(const LatticeViews& lattice, const T* received, std::int64_t stride, bool reverse, T* table, T* spare) {
   const auto& kernels = permutohedral_kernels<T>();
-  const std::int64_t count = lattice.vertex_count();
-  const auto* starts = lattice.starts.ptr<std::int32_t>();
-  const auto* points = lattice.points.ptr<std::int32_t>();
-  const auto* weights = lattice.point_weights.ptr<T>();
+  const std::int64_t count = lattice.vertex_count(), grain = std::max<std::int64_t>(1, 16384 / stride);
   std::fill_n(table + count * stride, stride, T(0));  // the row of neighbours that are not there
   std::fill_n(spare + count * stride, stride, T(0));
-  constexpr std::int64_t kVertices = 128;
-  parallel_for_dynamic(count, kVertices, [&](std::int64_t begin, std::int64_t end) {
-    kernels.splat(begin, end, starts, points, weights, values, stride, table);
+  parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end) {
+    kernels.join(begin, end, lattice.starts.ptr<std::int32_t>(), lattice.parts.ptr<std::int32_t>(), received, stride,
+                 table);
   });
-  const std::int64_t grain = std::max<std::int64_t>(1, 16384 / stride);
   for (int a = 0; a < lattice.corners(); ++a) {
     const int axis = reverse ? lattice.corners() - 1 - a : a;
     const auto* neighbours = lattice.neighbours.ptr<std::int32_t>() + axis * count * 2;
@@ -66,8 +66,8 @@ T* splat_and_blur(const LatticeViews& lattice, const T* values, std::int64_t str
   return table;
 }
 
-template float* splat_and_blur<float>(const LatticeViews&, const float*, std::int64_t, bool, float*, float*);
-template double* splat_and_blur<double>(const LatticeViews&, const double*, std::int64_t, bool, double*, double*);
+template float* join_and_blur<float>(const LatticeViews&, const float*, std::int64_t, bool, float*, float*);
+template double* join_and_blur<double>(const LatticeViews&, const double*, std::int64_t, bool, double*, double*);
 
 namespace {
 
@@ -87,9 +87,13 @@ void filter(const TensorView& values, const LatticeViews& lattice, bool reverse,
     rows = padded.data();
   }
   const auto size = static_cast<std::size_t>((lattice.vertex_count() + 1) * stride);
-  const Scratch<T> table(size), spare(size);
-  const T* blurred = splat_and_blur(lattice, rows, stride, reverse, table.data(), spare.data());
+  const Scratch<T> received(static_cast<std::size_t>(lattice.segment_count() * stride)), table(size), spare(size);
   const auto& kernels = permutohedral_kernels<T>();
+  parallel_for_dynamic(lattice.segment_count(), 1024, [&](std::int64_t begin, std::int64_t end) {
+    kernels.splat(begin, end, lattice.segments.ptr<std::int32_t>(), lattice.points.ptr<std::int32_t>(),
+                  lattice.point_weights.ptr<T>(), rows, 0, stride, received.data());
+  });
+  const T* blurred = join_and_blur(lattice, received.data(), stride, reverse, table.data(), spare.data());
   parallel_for(count, std::max<std::int64_t>(1, 16384 / stride), [&](std::int64_t begin, std::int64_t end) {
     kernels.slice(begin, end, lattice.corners(), lattice.vertices.ptr<std::int32_t>(), lattice.weights.ptr<T>(),
                   blurred, stride, static_cast<T>(lattice_scale(lattice.corners())), out.ptr<T>(), channels);

@@ -24,14 +24,21 @@ namespace saccade {
 struct LatticeViews {
   TensorView vertices;       // (N, d + 1) int32
   TensorView weights;        // (N, d + 1), of the features' dtype: barycentric, for slice
-  TensorView points;         // (N * (d + 1),) int32: those that a vertex receives from, vertex by vertex
+  // Splat in two steps. Points are taken in bands of kBandPoints, whose rows of values fit in L2; a segment is what one
+  // vertex receives from one band.
+  TensorView points;         // (N * (d + 1),) int32: those of each segment; segments in the order of the bands
   TensorView point_weights;  // the same number, of the features' dtype: with what weight
-  TensorView starts;         // (M + 1,) int32: the first entry of each vertex
+  TensorView segments;       // (S + 1,) int32: the first entry of each segment
+  TensorView parts;          // (S,) int32: the segments of each vertex
+  TensorView starts;         // (M + 1,) int32: the first part of each vertex
   TensorView neighbours;     // (d + 1, M, 2) int32: along each axis; M where there is none
   std::int64_t count() const { return vertices.sizes[0]; }
   int corners() const { return static_cast<int>(vertices.sizes[1]); }
   std::int64_t vertex_count() const { return starts.sizes[0] - 1; }
+  std::int64_t segment_count() const { return parts.sizes[0]; }
 };
+
+constexpr std::int64_t kBandPoints = 8192;  // 786 KB of 24 channels; bands of 4096 were no faster
 
 void check_permutohedral_lattice(const TensorView& features);
 
@@ -42,7 +49,8 @@ class LatticeBuilder {
   LatticeBuilder(const TensorView& features, const TensorView& vertices, const TensorView& weights);
   ~LatticeBuilder();
   std::int64_t vertex_count() const;
-  // Fills the other four, and changes `vertices` to their final numbers.
+  std::int64_t segment_count() const;
+  // Fills the others, and changes `vertices` to their final numbers.
   void finish(const LatticeViews& lattice);
 
  private:
@@ -55,17 +63,17 @@ void check_permutohedral_filter(const TensorView& values, const LatticeViews& la
 void check_lattice(const char* op, const LatticeViews& lattice);
 void permutohedral_filter(const TensorView& values, const LatticeViews& lattice, bool reverse, const TensorView& out);
 
-// Elements of a row of `channels` values: whole chunks.
+// Elements of a row of `channels` values: one, or whole chunks.
 template <class T>
 constexpr std::int64_t lattice_stride(std::int64_t channels) {
   constexpr std::int64_t chunk = kLatticeChunkBytes / sizeof(T);
-  return (channels + chunk - 1) / chunk * chunk;
+  return channels == 1 ? 1 : (channels + chunk - 1) / chunk * chunk;
 }
 constexpr double lattice_scale(int corners) { return 1 / (1 + 1.0 / (1 << (corners - 1))); }
 
-// Splat and blur of values in rows of `stride` elements. `table` and `spare` have M + 1 rows; returns the one that
-// holds the result.
+// From what the segments received, rows of `stride` elements, to the blurred vertices. `table` and `spare` have M + 1
+// rows; returns the one that holds the result.
 template <class T>
-T* splat_and_blur(const LatticeViews& lattice, const T* values, std::int64_t stride, bool reverse, T* table, T* spare);
+T* join_and_blur(const LatticeViews& lattice, const T* received, std::int64_t stride, bool reverse, T* table, T* spare);
 
 }  // namespace saccade

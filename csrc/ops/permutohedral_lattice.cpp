@@ -23,7 +23,6 @@ void check_permutohedral_lattice(const TensorView& features) {
 
 namespace {
 
-constexpr std::int64_t kBandPoints = 8192;
 constexpr std::int64_t kPiecePoints = 256;  // whose keys are made at a time
 
 // From keys to numbers in the order in which they come. Open addressing, at most half full.
@@ -76,8 +75,10 @@ class KeyTable {
 struct Band {
   std::int64_t image, begin, end;      // points
   std::vector<std::uint64_t> keys;     // of its vertices
-  std::vector<std::int32_t> entries;   // of each vertex: how many, later where the next one goes
+  std::vector<std::int32_t> entries;   // of each vertex: how many
   std::vector<std::int32_t> vertices;  // their final numbers
+  std::vector<std::int32_t> part;      // which of the vertex's parts this band's is
+  std::int64_t first_segment = 0;
 };
 
 struct Image {
@@ -85,8 +86,8 @@ struct Image {
 
   std::size_t first_band, last_band;
   KeyTable table{14};
-  std::vector<std::int32_t> entries;  // of each vertex
-  std::int32_t first_vertex = 0, first_entry = 0;
+  std::vector<std::int32_t> parts;  // of each vertex: in how many bands it is
+  std::int32_t first_vertex = 0;
 };
 
 }  // namespace
@@ -125,37 +126,41 @@ struct LatticeBuilder::State {
     band.keys = table.take_keys();
   }
 
-  // Numbers within the image, and where the band's entries go among those of each vertex.
+  // Numbers within the image, and the parts of every vertex.
   void merge(Image& image) {
     for (std::size_t b = image.first_band; b < image.last_band; ++b) {
       Band& band = bands[b];
       band.vertices.resize(band.keys.size());
+      band.part.resize(band.keys.size());
       for (std::size_t v = 0; v < band.keys.size(); ++v) {
         const std::int32_t number = image.table.insert(band.keys[v]);
         band.vertices[v] = number;
-        if (static_cast<std::size_t>(number) == image.entries.size()) image.entries.push_back(0);
-        std::int32_t& total = image.entries[static_cast<std::size_t>(number)];
-        std::swap(total, band.entries[v]);
-        total += band.entries[v];
+        if (static_cast<std::size_t>(number) == image.parts.size()) image.parts.push_back(0);
+        band.part[v] = image.parts[static_cast<std::size_t>(number)]++;
       }
     }
   }
 
   template <class T>
-  void place(Band& band, const LatticeViews& lattice) const {
+  void place(const Band& band, const LatticeViews& lattice) const {
     const std::int32_t first_vertex = images[static_cast<std::size_t>(band.image)].first_vertex;
+    std::vector<std::int32_t> next(band.keys.size());
+    auto* segments = lattice.segments.ptr<std::int32_t>() + band.first_segment;
     const auto* starts = lattice.starts.ptr<std::int32_t>();
-    for (std::size_t v = 0; v < band.vertices.size(); ++v) {
-      band.vertices[v] += first_vertex;
-      band.entries[v] += starts[band.vertices[v]];
+    auto entry = static_cast<std::int32_t>(band.begin * corners);
+    for (std::size_t v = 0; v < next.size(); ++v) {
+      segments[v] = next[v] = entry;
+      entry += band.entries[v];
+      lattice.parts.ptr<std::int32_t>()[starts[band.vertices[v] + first_vertex] + band.part[v]] =
+          static_cast<std::int32_t>(band.first_segment + static_cast<std::int64_t>(v));
     }
     auto* numbers = vertices.ptr<std::int32_t>();
     const T* from = weights.ptr<T>();
     for (std::int64_t p = band.begin, e = p * corners; p < band.end; ++p)
       for (std::int64_t c = 0; c < corners; ++c, ++e) {
         const auto v = static_cast<std::size_t>(numbers[e]);
-        const std::int32_t to = band.entries[v]++;
-        numbers[e] = band.vertices[v];
+        const std::int32_t to = next[v]++;
+        numbers[e] = band.vertices[v] + first_vertex;
         lattice.points.ptr<std::int32_t>()[to] = static_cast<std::int32_t>(p);
         lattice.point_weights.ptr<T>()[to] = from[e];
       }
@@ -188,7 +193,7 @@ LatticeBuilder::LatticeBuilder(const TensorView& features, const TensorView& ver
   for (std::int64_t image = 0; image < features.sizes[0]; ++image) {
     const std::size_t first_band = state.bands.size();
     for (std::int64_t p = 0; p < points; p += kBandPoints)
-      state.bands.push_back({image, image * points + p, image * points + std::min(points, p + kBandPoints), {}, {}, {}});
+      state.bands.push_back({image, image * points + p, image * points + std::min(points, p + kBandPoints), {}, {}, {}, {}});
     state.images.emplace_back(first_band, state.bands.size());
   }
   parallel_for_dynamic(static_cast<std::int64_t>(state.bands.size()), 1, [&](std::int64_t begin, std::int64_t end) {
@@ -203,11 +208,12 @@ LatticeBuilder::LatticeBuilder(const TensorView& features, const TensorView& ver
   parallel_for_dynamic(static_cast<std::int64_t>(state.images.size()), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) state.merge(state.images[static_cast<std::size_t>(i)]);
   });
-  for (std::size_t i = 1; i < state.images.size(); ++i) {
-    const Image& before = state.images[i - 1];
-    state.images[i].first_vertex = before.first_vertex + static_cast<std::int32_t>(before.entries.size());
-    state.images[i].first_entry = before.first_entry + static_cast<std::int32_t>(points * state.corners);
-  }
+  for (std::size_t i = 1; i < state.images.size(); ++i)
+    state.images[i].first_vertex =
+        state.images[i - 1].first_vertex + static_cast<std::int32_t>(state.images[i - 1].parts.size());
+  for (std::size_t b = 1; b < state.bands.size(); ++b)
+    state.bands[b].first_segment =
+        state.bands[b - 1].first_segment + static_cast<std::int64_t>(state.bands[b - 1].keys.size());
 }
 
 LatticeBuilder::~LatticeBuilder() = default;
@@ -215,7 +221,12 @@ LatticeBuilder::~LatticeBuilder() = default;
 std::int64_t LatticeBuilder::vertex_count() const {
   if (state_->images.empty()) return 0;
   const Image& last = state_->images.back();
-  return last.first_vertex + static_cast<std::int64_t>(last.entries.size());
+  return last.first_vertex + static_cast<std::int64_t>(last.parts.size());
+}
+
+std::int64_t LatticeBuilder::segment_count() const {
+  if (state_->bands.empty()) return 0;
+  return state_->bands.back().first_segment + static_cast<std::int64_t>(state_->bands.back().keys.size());
 }
 
 void LatticeBuilder::finish(const LatticeViews& lattice) {
@@ -223,14 +234,15 @@ void LatticeBuilder::finish(const LatticeViews& lattice) {
   const std::int64_t count = vertex_count();
   auto* starts = lattice.starts.ptr<std::int32_t>();
   starts[0] = 0;
-  for (const Image& image : state.images) {
-    std::int32_t entry = image.first_entry;
-    for (std::size_t v = 0; v < image.entries.size(); ++v)
-      starts[image.first_vertex + static_cast<std::int64_t>(v) + 1] = entry += image.entries[v];
-  }
+  for (const Image& image : state.images)
+    for (std::size_t v = 0; v < image.parts.size(); ++v) {
+      const std::int64_t vertex = image.first_vertex + static_cast<std::int64_t>(v);
+      starts[vertex + 1] = starts[vertex] + image.parts[v];
+    }
+  lattice.segments.ptr<std::int32_t>()[segment_count()] = static_cast<std::int32_t>(state.vertices.numel());
   parallel_for_dynamic(static_cast<std::int64_t>(state.bands.size()), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
-      Band& band = state.bands[static_cast<std::size_t>(b)];
+      const Band& band = state.bands[static_cast<std::size_t>(b)];
       if (state.features.dtype == DType::kFloat32)
         state.place<float>(band, lattice);
       else
@@ -240,7 +252,7 @@ void LatticeBuilder::finish(const LatticeViews& lattice) {
   auto* neighbours = lattice.neighbours.ptr<std::int32_t>();
   std::fill_n(neighbours, lattice.neighbours.numel(), static_cast<std::int32_t>(count));
   for (const Image& image : state.images) {
-    const auto vertices = static_cast<std::int64_t>(image.entries.size());
+    const auto vertices = static_cast<std::int64_t>(image.parts.size());
     parallel_for(vertices * state.corners, 4096, [&](std::int64_t begin, std::int64_t end) {
       while (begin < end) {
         const std::int64_t axis = begin / vertices, first = begin % vertices;

@@ -75,35 +75,37 @@ def dense_crf(
         terms.append((place.expand(batch, -1, -1), gaussian_compat))
     if image is not None and bilateral_compat is not None:
         pixels = _checked_image(image, unary)
-        place = _positions("bilateral_sxy", bilateral_sxy, costs).expand(batch, -1, -1)
-        scale = _widths("bilateral_srgb", bilateral_srgb, pixels.shape[1], costs)
-        colours = pixels.flatten(2).mT.to(costs.dtype) / scale
-        terms.append((torch.cat([place, colours], 2), bilateral_compat))
+        place = _positions("bilateral_sxy", bilateral_sxy, costs)
+        features = costs.new_empty((batch, height * width, 2 + pixels.shape[1]))
+        features[..., :2] = place
+        for c, width_of_colour in enumerate(_widths("bilateral_srgb", bilateral_srgb, pixels.shape[1], costs)):
+            features[..., 2 + c] = pixels[:, c].flatten(1) / width_of_colour
+        terms.append((features, bilateral_compat))
     if normalization not in _NORMALIZATIONS:
         raise ValueError(
             f"dense_crf: normalization must be 'none', 'before', 'after' or 'symmetric', got {normalization!r}"
         )
     names = ("gaussian_compat", "bilateral_compat")[2 - len(terms) if gaussian_compat is None else 0 :]
-    logits = -costs.flatten(2)
+    flat = costs.flatten(2)
     compatibility = [
-        _compatibility(name, compat, labels, logits) for name, (_, compat) in zip(names, terms, strict=False)
+        _compatibility(name, compat, labels, flat) for name, (_, compat) in zip(names, terms, strict=False)
     ]
     lattices = [normalized_lattice(features, normalization) for features, _ in terms]
-    return mean_field(logits, lattices, compatibility, iterations).view(costs.shape).to(unary.dtype).view(unary.shape)
+    return mean_field(flat, -1.0, lattices, compatibility, iterations, True).to(unary.dtype).view(unary.shape)
 
 
 def mean_field(
-    logits: Tensor, lattices: list[Scaled], compatibility: list[Tensor], iterations: int, normalize: bool = True
+    unary: Tensor, sign: float, lattices: list[Scaled], compatibility: list[Tensor], iterations: int, normalize: bool
 ) -> Tensor:
     """``(B, L, points)`` probabilities, or their logits, after so many steps (csrc/ops/dense_crf.h)."""
-    tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (logits, *compatibility))
+    tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (unary, *compatibility))
     if not tracked:
-        folded = [tensor for lattice in lattices for tensor in _folded(lattice)]
-        return call(torch.ops.saccade._mean_field, logits, folded, compatibility, iterations, normalize)
+        flat = [tensor for lattice in lattices for tensor in _flat(lattice)]
+        return call(torch.ops.saccade._mean_field, unary, sign, flat, compatibility, iterations, normalize)
     if iterations < 0:
         raise ValueError(f"dense_crf: iterations must be at least 0, got {iterations}")
-    batch, labels, points = logits.shape
-    base = logits.mT.reshape(batch * points, labels)
+    batch, labels, points = unary.shape
+    base = (sign * unary).mT.reshape(batch * points, labels)
     current = base
     for _ in range(iterations):
         q = current.softmax(1)
@@ -131,14 +133,10 @@ def normalized_lattice(features: Tensor, normalization: str) -> Scaled:
     return lattice, None if normalization == "after" else factor, None if normalization == "before" else factor
 
 
-def _folded(scaled: Scaled) -> Lattice:
-    """The lattice with the factors in its weights."""
-    lattice, before, after = scaled
-    if before is not None:
-        lattice = lattice._replace(point_weights=lattice.point_weights * before[lattice.points])
-    if after is not None:
-        lattice = lattice._replace(weights=lattice.weights * after[:, None])
-    return lattice
+def _flat(scaled: Scaled) -> tuple[Tensor, ...]:
+    """As the operator takes it: no elements for a factor of one."""
+    lattice, *factors = scaled
+    return *lattice, *(lattice.weights.new_empty((0,)) if factor is None else factor for factor in factors)
 
 
 def _checked_unary(unary: Tensor, op: str = "dense_crf", name: str = "unary") -> Tensor:
@@ -150,8 +148,9 @@ def _checked_unary(unary: Tensor, op: str = "dense_crf", name: str = "unary") ->
         raise TypeError(
             f"{op}: {name} must be float16, bfloat16, float32 or float64, got {str(unary.dtype).removeprefix('torch.')}"
         )
-    # The sum is finite only if all are, and takes a tenth of the time of isfinite.
-    if not torch.compiler.is_compiling() and not unary.detach().sum(dtype=torch.float64).isfinite():
+    # A finite sum has finite terms, and takes a tenth of the time of isfinite.
+    seen = unary.detach()
+    if not torch.compiler.is_compiling() and not seen.sum().isfinite() and not seen.isfinite().all():
         raise ValueError(f"{op}: {name} must be finite, got NaN or an infinity")
     costs = unary if unary.ndim == 4 else unary[None]
     return costs if costs.dtype == torch.float64 else costs.float()
@@ -211,9 +210,9 @@ def _compatibility(name: str, value: float | Tensor, labels: int, like: Tensor) 
 
 @torch.library.register_fake("saccade::_mean_field")
 def _(
-    logits: Tensor, lattices: list[Tensor], compatibility: list[Tensor], iterations: int, normalize: bool
+    unary: Tensor, sign: float, lattices: list[Tensor], compatibility: list[Tensor], iterations: int, normalize: bool
 ) -> Tensor:
-    return logits.new_empty(logits.shape)
+    return unary.new_empty(unary.shape)
 
 
 def _refuse(ctx: Any, grad: Tensor) -> None:

@@ -19,6 +19,8 @@ class Lattice(NamedTuple):
     weights: Tensor
     points: Tensor
     point_weights: Tensor
+    segments: Tensor
+    parts: Tensor
     starts: Tensor
     neighbours: Tensor
 
@@ -86,14 +88,16 @@ def permutohedral_filter(features: Tensor, values: Tensor) -> Tensor:
 
 
 @torch.library.register_fake("saccade::_permutohedral_lattice")
-def _(features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _(features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     count, corners = features.shape[0] * features.shape[1], features.shape[2] + 1
-    vertices = torch.library.get_ctx().new_dynamic_size()
+    segments, vertices = torch.library.get_ctx().new_dynamic_size(), torch.library.get_ctx().new_dynamic_size()
     return (
         features.new_empty((count, corners), dtype=torch.int32),
         features.new_empty((count, corners)),
         features.new_empty((count * corners,), dtype=torch.int32),
         features.new_empty((count * corners,)),
+        features.new_empty((segments + 1,), dtype=torch.int32),
+        features.new_empty((segments,), dtype=torch.int32),
         features.new_empty((vertices + 1,), dtype=torch.int32),
         features.new_empty((corners, vertices, 2), dtype=torch.int32),
     )
@@ -101,8 +105,8 @@ def _(features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 @torch.library.register_fake("saccade::_permutohedral_filter")
 def _(
-    values: Tensor, vertices: Tensor, weights: Tensor, points: Tensor, point_weights: Tensor, starts: Tensor,
-    neighbours: Tensor, reverse: bool,
+    values: Tensor, vertices: Tensor, weights: Tensor, points: Tensor, point_weights: Tensor, segments: Tensor,
+    parts: Tensor, starts: Tensor, neighbours: Tensor, reverse: bool,
 ) -> Tensor:  # fmt: skip
     return values.new_empty(values.shape)
 
@@ -115,7 +119,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _transpose(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     # Splat is the transpose of slice, and blurs along single axes are symmetric: only their order turns round.
     gradient = torch.ops.saccade._permutohedral_filter(grad, *ctx.saved_tensors, not ctx.reverse)
-    return gradient, *(None,) * 7
+    return gradient, *(None,) * 9
 
 
 torch.library.register_autograd("saccade::_permutohedral_filter", _transpose, setup_context=_save)
