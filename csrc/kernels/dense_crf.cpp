@@ -1,5 +1,5 @@
 // One step of the mean field for a range of points: slice every term's lattice, apply its compatibility, softmax.
-// A row of labels is a few chunks of 32 bytes; what is added to it stays in L1 between the steps.
+// Up to kMaxChunks chunks of labels stay in registers; rows that are longer stay in L1.
 #include "kernels/dense_crf.h"
 
 #include "isa/exp.h"
@@ -66,8 +66,8 @@ SACCADE_HD void add_message(const MeanFieldTerm<T>& term, std::int64_t p, std::i
 }
 
 template <class T>
-void update(std::int64_t begin, std::int64_t end, const T* base, std::int64_t labels, std::int64_t stride,
-            const MeanFieldTerm<T>* terms, int count, bool normalize, T* scratch, T* out) {
+void update_long(std::int64_t begin, std::int64_t end, const T* base, std::int64_t labels, std::int64_t stride,
+                 const MeanFieldTerm<T>* terms, int count, bool normalize, T* scratch, T* out) {
   using V = Chunk<T>;
   T* message = scratch + stride;
   for (std::int64_t p = begin; p < end; ++p) {
@@ -78,8 +78,108 @@ void update(std::int64_t begin, std::int64_t end, const T* base, std::int64_t la
   }
 }
 
+// The same for rows of `Chunks` chunks: half of the time.
+template <int Chunks, class T>
+SACCADE_HD void update_short(std::int64_t begin, std::int64_t end, const T* base, std::int64_t labels,
+                             const MeanFieldTerm<T>* terms, int count, bool normalize, T* message, T* out) {
+  using V = Chunk<T>;
+  constexpr std::int64_t kStride = Chunks * kChunk<T>;
+  for (std::int64_t p = begin; p < end; ++p, base += kStride, out += kStride) {
+    V logits[Chunks], sum[Chunks];
+    for (int k = 0; k < Chunks; ++k) logits[k] = load<V>(base + k * kChunk<T>);
+    for (int t = 0; t < count; ++t) {
+      const MeanFieldTerm<T>& term = terms[t];
+      const T scale = term.after != nullptr ? term.scale * term.after[p] : term.scale;
+      slice_point<Chunks>(term.corners, term.vertices + p * term.corners, term.weights + p * term.corners, term.table,
+                          kStride, scale, sum);
+      if (term.matrix) {
+        for (int k = 0; k < Chunks; ++k) store(message + k * kChunk<T>, sum[k]);
+        for (std::int64_t j = 0; j < labels; ++j)
+          for (int k = 0; k < Chunks; ++k)
+            logits[k] = fma<V>(splat<V>(message[j]), load<V>(term.compatibility + j * kStride + k * kChunk<T>),
+                               logits[k]);
+      } else {
+        for (int k = 0; k < Chunks; ++k)
+          logits[k] = fma<V>(load<V>(term.compatibility + k * kChunk<T>), sum[k], logits[k]);
+      }
+    }
+    if (normalize) {
+      V largest = logits[0], total = {};
+      for (int k = 1; k < Chunks; ++k) largest = max(largest, logits[k]);
+      const V shift = splat<V>(max_halves<kChunk<T>>(largest)[0]);
+      for (int k = 0; k < Chunks; ++k) total += logits[k] = exp_nonpositive(logits[k] - shift);
+      const V inverse = splat<V>(1 / reduce_add(total));
+      for (int k = 0; k < Chunks; ++k) logits[k] *= inverse;
+    }
+    for (int k = 0; k < Chunks; ++k) store(out + k * kChunk<T>, logits[k]);
+  }
+}
+
+template <class T>
+void update(std::int64_t begin, std::int64_t end, const T* base, std::int64_t labels, std::int64_t stride,
+            const MeanFieldTerm<T>* terms, int count, bool normalize, T* scratch, T* out) {
+  switch (stride / kChunk<T>) {
+    case 1: return update_short<1>(begin, end, base, labels, terms, count, normalize, scratch, out);
+    case 2: return update_short<2>(begin, end, base, labels, terms, count, normalize, scratch, out);
+    case 3: return update_short<3>(begin, end, base, labels, terms, count, normalize, scratch, out);
+    case 4: return update_short<4>(begin, end, base, labels, terms, count, normalize, scratch, out);
+    default: return update_long(begin, end, base, labels, stride, terms, count, normalize, scratch, out);
+  }
+}
+
+// A square of chunks, transposed by perfect shuffles.
+template <class V>
+SACCADE_HD void transpose(V (&square)[kLanesOf<V>]) {
+  constexpr int kN = kLanesOf<V>;
+  for (int round = 1; round < kN; round *= 2) {
+    V shuffled[kN];
+    for (int i = 0; i < kN / 2; ++i) {
+      shuffled[2 * i] = interleave<0>(square[i], square[i + kN / 2]);
+      shuffled[2 * i + 1] = interleave<1>(square[i], square[i + kN / 2]);
+    }
+    for (int i = 0; i < kN; ++i) square[i] = shuffled[i];
+  }
+}
+
+// Squares of chunks take a quarter of the time of single elements, whose addresses are a row apart.
+template <class T>
+void gather(const T* planes, std::int64_t plane_stride, std::int64_t labels, std::int64_t stride, T sign,
+            std::int64_t count, T* rows) {
+  using V = Chunk<T>;
+  constexpr T kNever = T(-1e30);  // the logit behind the last label: exp gives 0
+  std::int64_t p = 0;
+  for (; p + kChunk<T> <= count; p += kChunk<T>)
+    for (std::int64_t l = 0; l < stride; l += kChunk<T>) {
+      V square[kChunk<T>];
+      for (int i = 0; i < kChunk<T>; ++i)
+        square[i] = l + i < labels ? load<V>(planes + (l + i) * plane_stride + p) * sign : splat<V>(kNever);
+      transpose(square);
+      for (int i = 0; i < kChunk<T>; ++i) store(rows + (p + i) * stride + l, square[i]);
+    }
+  for (; p < count; ++p)
+    for (std::int64_t l = 0; l < stride; ++l)
+      rows[p * stride + l] = l < labels ? sign * planes[l * plane_stride + p] : kNever;
+}
+
+template <class T>
+void scatter(const T* rows, std::int64_t stride, std::int64_t labels, std::int64_t count, std::int64_t plane_stride,
+             T* planes) {
+  using V = Chunk<T>;
+  std::int64_t p = 0;
+  for (; p + kChunk<T> <= count; p += kChunk<T>)
+    for (std::int64_t l = 0; l < labels; l += kChunk<T>) {
+      V square[kChunk<T>];
+      for (int i = 0; i < kChunk<T>; ++i) square[i] = load<V>(rows + (p + i) * stride + l);
+      transpose(square);
+      for (int i = 0; i < kChunk<T> && l + i < labels; ++i) store(planes + (l + i) * plane_stride + p, square[i]);
+    }
+  for (; p < count; ++p)
+    for (std::int64_t l = 0; l < labels; ++l) planes[l * plane_stride + p] = rows[p * stride + l];
+}
+
 }  // namespace
 
-const MeanFieldTables mean_field_tables = {{update<float>}, {update<double>}};
+const MeanFieldTables mean_field_tables = {{gather<float>, update<float>, scatter<float>},
+                                             {gather<double>, update<double>, scatter<double>}};
 
 }  // namespace saccade::SACCADE_ISA

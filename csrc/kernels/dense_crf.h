@@ -22,10 +22,17 @@ struct MeanFieldTerm {
 
 template <class T>
 struct MeanFieldKernels {
+  // Rows of `stride` logits for `count` points: sign * planes, a plane for each label; what follows the labels counts
+  // as impossible.
+  void (*gather)(const T* planes, std::int64_t plane_stride, std::int64_t labels, std::int64_t stride, T sign,
+                 std::int64_t count, T* rows);
   // Points [begin, end), rows of `stride` elements, the first of base and out at begin: logits = base + sum over terms of the message times compatibility;
   // out = softmax(logits), or the logits where `normalize` is false. `scratch` has room for two rows.
   void (*update)(std::int64_t begin, std::int64_t end, const T* base, std::int64_t labels, std::int64_t stride,
                  const MeanFieldTerm<T>* terms, int count, bool normalize, T* scratch, T* out);
+  // The way back.
+  void (*scatter)(const T* rows, std::int64_t stride, std::int64_t labels, std::int64_t count,
+                  std::int64_t plane_stride, T* planes);
 };
 
 struct MeanFieldTables {

@@ -129,30 +129,14 @@ class MeanField {
     const Scratch<T> rows(static_cast<std::size_t>((last ? kPoints : end - first) * stride_));
     for (std::int64_t p = first; p < end; p += kPoints) {
       const std::int64_t count = std::min(kPoints, end - p);
-      gather(plane + p, count, base.data());
+      kernels.gather(unary_.ptr<T>() + plane + p, points_, labels_, stride_, sign_, count, base.data());
       T* out = rows.data() + (last ? 0 : (p - first) * stride_);
       kernels.update(start + p, start + p + count, base.data(), labels_, stride_, terms_.data(), terms,
                      normalize_ || !last, scratch.data(), out);
-      if (last) scatter(plane + p, count, out);
+      if (last) kernels.scatter(out, stride_, labels_, count, points_, out_.ptr<T>() + plane + p);
     }
     if (last) return;
     for (std::size_t k = 0; k < terms_.size(); ++k) splat(k, start + first, start + end, rows.data());
-  }
-
-  void gather(std::int64_t plane, std::int64_t count, T* rows) const {
-    constexpr T kNever = T(-1e30);  // the logit behind the last label: exp gives 0
-    for (std::int64_t l = 0; l < labels_; ++l) {
-      const T* from = unary_.ptr<T>() + plane + l * points_;
-      for (std::int64_t p = 0; p < count; ++p) rows[p * stride_ + l] = sign_ * from[p];
-    }
-    for (std::int64_t p = 0; p < count; ++p) std::fill(rows + p * stride_ + labels_, rows + (p + 1) * stride_, kNever);
-  }
-
-  void scatter(std::int64_t plane, std::int64_t count, const T* rows) const {
-    for (std::int64_t l = 0; l < labels_; ++l) {
-      T* to = out_.ptr<T>() + plane + l * points_;
-      for (std::int64_t p = 0; p < count; ++p) to[p] = rows[p * stride_ + l];
-    }
   }
 
   // What the points [begin, end) of a band give to its segments.
