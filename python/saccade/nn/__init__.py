@@ -3,6 +3,7 @@
 from saccade.nn.batch_norm import BatchNorm2d
 from saccade.nn.conv import Conv2d, ConvTranspose2d
 from saccade.nn.conv_bn_act import ConvBNAct
+from saccade.nn.crf_as_rnn import CRFasRNN
 from saccade.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, MinPool2d
 from saccade.nn.sync_batch_norm import SyncBatchNorm
 
@@ -10,6 +11,7 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm2d",
+    "CRFasRNN",
     "Conv2d",
     "ConvBNAct",
     "ConvTranspose2d",

@@ -11,8 +11,10 @@ from torch import Tensor
 from saccade.ops._library import call, require_tensor
 from saccade.ops.permutohedral import Lattice, build_lattice, filter_rows
 
-__all__ = ["dense_crf"]
+__all__ = ["crf_terms", "dense_crf", "mean_field"]
 
+Width = float | Sequence[float]
+Scaled = tuple[Lattice, Tensor | None, Tensor | None]  # what points are multiplied with before and after the filter
 _NORMALIZATIONS = ("none", "before", "after", "symmetric")
 
 
@@ -42,8 +44,8 @@ def dense_crf(
         iterations: of the mean field; 0 gives ``softmax(-unary)``.
         gaussian_sxy, bilateral_sxy: standard deviations in pixels, one number or ``(sx, sy)``.
         bilateral_srgb: standard deviations of the channels, in units of the image.
-        gaussian_compat, bilateral_compat: a number or 0-d tensor w: a cost of w for labels that differ (Potts). ``(L,)``:
-            what label l costs where others are labelled l too, so that Potts is ``-w`` for each. ``(L, L)``: what every
+        gaussian_compat, bilateral_compat: a number or 0-d tensor w: labels that differ cost w (Potts). ``(L,)``: what
+            label l costs where others are labelled l too, so that Potts is ``-w`` for each. ``(L, L)``: what every
             pair of labels costs; the mean of the matrix and its transpose counts. None: the term is left out.
         normalization: of the filters, by the filtered ones n: ``"symmetric"`` divides by the root of n before and
             after, ``"before"`` and ``"after"`` by n, ``"none"`` not at all.
@@ -67,31 +69,55 @@ def dense_crf(
     >>> dense_crf(torch.stack([noisy, -noisy])[:, None].flatten(1, 2), image).argmax(0)
     tensor([[1, 1, 1, 0, 0, 0]])
     """
-    costs = _checked_unary(unary)
-    batch, labels, height, width = costs.shape
-    terms: list[tuple[Tensor, float | Tensor]] = []
-    if gaussian_compat is not None:
-        place = _positions("gaussian_sxy", gaussian_sxy, costs)
-        terms.append((place.expand(batch, -1, -1), gaussian_compat))
-    if image is not None and bilateral_compat is not None:
-        pixels = _checked_image(image, unary)
-        place = _positions("bilateral_sxy", bilateral_sxy, costs)
-        features = costs.new_empty((batch, height * width, 2 + pixels.shape[1]))
-        features[..., :2] = place
-        for c, width_of_colour in enumerate(_widths("bilateral_srgb", bilateral_srgb, pixels.shape[1], costs)):
-            features[..., 2 + c] = pixels[:, c].flatten(1) / width_of_colour
-        terms.append((features, bilateral_compat))
     if normalization not in _NORMALIZATIONS:
         raise ValueError(
             f"dense_crf: normalization must be 'none', 'before', 'after' or 'symmetric', got {normalization!r}"
         )
-    names = ("gaussian_compat", "bilateral_compat")[2 - len(terms) if gaussian_compat is None else 0 :]
-    flat = costs.flatten(2)
+    if image is None:
+        bilateral_compat = None
+    costs, lattices = crf_terms(
+        "dense_crf",
+        "unary",
+        unary,
+        image,
+        normalization,
+        gaussian=None if gaussian_compat is None else gaussian_sxy,
+        bilateral=None if bilateral_compat is None else (bilateral_sxy, bilateral_srgb),
+    )
     compatibility = [
-        _compatibility(name, compat, labels, flat) for name, (_, compat) in zip(names, terms, strict=False)
+        _compatibility(name, compat, costs)
+        for name, compat in (("gaussian_compat", gaussian_compat), ("bilateral_compat", bilateral_compat))
+        if compat is not None
     ]
-    lattices = [normalized_lattice(features, normalization) for features, _ in terms]
-    return mean_field(flat, -1.0, lattices, compatibility, iterations, True).to(unary.dtype).view(unary.shape)
+    q = mean_field(costs.flatten(2), -1.0, lattices, compatibility, iterations, True)
+    return q.to(unary.dtype).view(unary.shape)
+
+
+def crf_terms(
+    op: str,
+    name: str,
+    unary: Tensor,
+    image: Tensor | None,
+    normalization: str,
+    *,
+    gaussian: Width | None,
+    bilateral: tuple[Width, Width] | None,
+) -> tuple[Tensor, list[Scaled]]:
+    """``unary`` as ``(B, L, H, W)`` float32 or float64, and the lattices of the terms that have widths."""
+    costs = _checked_unary(op, name, unary)
+    batch, _, height, width = costs.shape
+    points: list[Tensor] = []
+    if gaussian is not None:
+        points.append(_positions(op, "gaussian_sxy", gaussian, costs).expand(batch, -1, -1))
+    if image is not None and bilateral is not None:
+        pixels = _checked_image(op, name, unary, image)
+        features = costs.new_empty((batch, height * width, 2 + pixels.shape[1]))
+        features[..., :2] = _positions(op, "bilateral_sxy", bilateral[0], costs)
+        # Channel by channel: the transposition of a whole image took 12 ms of 512 x 512 pixels, this takes 1.
+        for c, of_colour in enumerate(_widths(op, "bilateral_srgb", bilateral[1], pixels.shape[1])):
+            features[..., 2 + c] = pixels[:, c].detach().flatten(1) / of_colour
+        points.append(features)
+    return costs, [normalized_lattice(features, normalization) for features in points]
 
 
 def mean_field(
@@ -119,9 +145,6 @@ def mean_field(
     return rows.view(batch, points, labels).mT.contiguous()
 
 
-Scaled = tuple[Lattice, Tensor | None, Tensor | None]  # what points are multiplied with before and after the filter
-
-
 def normalized_lattice(features: Tensor, normalization: str) -> Scaled:
     """The lattice of ``(B, N, d)`` features, and the factors of its normalisation."""
     lattice = build_lattice(features.detach())
@@ -139,7 +162,7 @@ def _flat(scaled: Scaled) -> tuple[Tensor, ...]:
     return *lattice, *(lattice.weights.new_empty((0,)) if factor is None else factor for factor in factors)
 
 
-def _checked_unary(unary: Tensor, op: str = "dense_crf", name: str = "unary") -> Tensor:
+def _checked_unary(op: str, name: str, unary: Tensor) -> Tensor:
     """As ``(B, L, H, W)`` float32 or float64."""
     require_tensor(op, **{name: unary})
     if unary.ndim not in (3, 4):
@@ -156,7 +179,7 @@ def _checked_unary(unary: Tensor, op: str = "dense_crf", name: str = "unary") ->
     return costs if costs.dtype == torch.float64 else costs.float()
 
 
-def _checked_image(image: Tensor, unary: Tensor, op: str = "dense_crf", beside: str = "unary") -> Tensor:
+def _checked_image(op: str, beside: str, unary: Tensor, image: Tensor) -> Tensor:
     """As ``(B, C, H, W)``."""
     require_tensor(op, image=image)
     rule = "(C, H, W)" if unary.ndim == 3 else "(B, C, H, W)"
@@ -167,30 +190,29 @@ def _checked_image(image: Tensor, unary: Tensor, op: str = "dense_crf", beside: 
             f"got {tuple(image.shape)}"
         )
     if image.device != unary.device:
-        raise ValueError(
-            f"{op}: {beside} and image must be on the same device, got {unary.device} and {image.device}"
-        )
+        raise ValueError(f"{op}: {beside} and image must be on the same device, got {unary.device} and {image.device}")
     return image if image.ndim == 4 else image[None]
 
 
-def _widths(name: str, value: float | Sequence[float], count: int, like: Tensor) -> Tensor:
+def _widths(op: str, name: str, value: Width, count: int) -> list[float]:
     widths = [float(value)] * count if isinstance(value, (int, float)) else [float(v) for v in value]
     if len(widths) != count or not all(0 < width < float("inf") for width in widths):
-        raise ValueError(f"dense_crf: {name} must be a finite number above 0, or {count} of them, got {value}")
-    return torch.tensor(widths, dtype=like.dtype, device=like.device)
+        raise ValueError(f"{op}: {name} must be a finite number above 0, or {count} of them, got {value}")
+    return widths
 
 
-def _positions(name: str, sxy: float | Sequence[float], like: Tensor) -> Tensor:
+def _positions(op: str, name: str, sxy: Width, like: Tensor) -> Tensor:
     """``(1, H * W, 2)`` places x, y of the pixels."""
     height, width = like.shape[-2:]
-    sx, sy = _widths(name, sxy, 2, like)
+    sx, sy = _widths(op, name, sxy, 2)
     x = torch.arange(width, dtype=like.dtype, device=like.device) / sx
     y = torch.arange(height, dtype=like.dtype, device=like.device) / sy
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], 2).view(1, -1, 2)
 
 
-def _compatibility(name: str, value: float | Tensor, labels: int, like: Tensor) -> Tensor:
+def _compatibility(name: str, value: float | Tensor, like: Tensor) -> Tensor:
     """What is added to the logits, for a message: ``(L,)`` or ``(L, L)``."""
+    labels = like.shape[1]
     if isinstance(value, Tensor):
         if tuple(value.shape) not in ((), (labels,), (labels, labels)):
             raise ValueError(
