@@ -6,7 +6,8 @@
 
 namespace saccade::bind_torch {
 
-// Ten tensors each: a lattice's eight, and the factors before and after, without elements for ones. Makes them contiguous.
+// Ten tensors each: a lattice's eight, and the factors before and after, without elements for ones. Makes them
+// contiguous.
 inline std::vector<MeanFieldLattice> mean_field_lattices(std::vector<Tensor>& tensors) {
   constexpr std::size_t kEach = kLatticeTensors + 2;
   require(tensors.size() % kEach == 0, "dense_crf: lattices must be ten tensors each, got ", tensors.size());

@@ -22,7 +22,8 @@ inline LatticeTensors build_lattice(const Tensor& features) {
   const std::int64_t count = features.size(0) * features.size(1), corners = features.size(2) + 1;
   Tensor vertices = empty({count, corners}, features, ScalarType::Int), weights = empty({count, corners}, features);
   LatticeBuilder builder(view(dense), view(vertices), view(weights));
-  Tensor points = empty({count * corners}, features, ScalarType::Int), point_weights = empty({count * corners}, features);
+  Tensor points = empty({count * corners}, features, ScalarType::Int),
+         point_weights = empty({count * corners}, features);
   Tensor segments = empty({builder.segment_count() + 1}, features, ScalarType::Int);
   Tensor parts = empty({builder.segment_count()}, features, ScalarType::Int);
   Tensor starts = empty({builder.vertex_count() + 1}, features, ScalarType::Int);

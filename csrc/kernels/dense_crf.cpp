@@ -96,8 +96,8 @@ SACCADE_HD void update_short(std::int64_t begin, std::int64_t end, const T* base
         for (int k = 0; k < Chunks; ++k) store(message + k * kChunk<T>, sum[k]);
         for (std::int64_t j = 0; j < labels; ++j)
           for (int k = 0; k < Chunks; ++k)
-            logits[k] = fma<V>(splat<V>(message[j]), load<V>(term.compatibility + j * kStride + k * kChunk<T>),
-                               logits[k]);
+            logits[k] =
+                fma<V>(splat<V>(message[j]), load<V>(term.compatibility + j * kStride + k * kChunk<T>), logits[k]);
       } else {
         for (int k = 0; k < Chunks; ++k)
           logits[k] = fma<V>(load<V>(term.compatibility + k * kChunk<T>), sum[k], logits[k]);
@@ -180,6 +180,6 @@ void scatter(const T* rows, std::int64_t stride, std::int64_t labels, std::int64
 }  // namespace
 
 const MeanFieldTables mean_field_tables = {{gather<float>, update<float>, scatter<float>},
-                                             {gather<double>, update<double>, scatter<double>}};
+                                           {gather<double>, update<double>, scatter<double>}};
 
 }  // namespace saccade::SACCADE_ISA

@@ -15,7 +15,7 @@ struct MeanFieldTerm {
   const T* weights;
   const T* table;
   T scale;
-  const T* after;  // what the message at each point is multiplied with, or none
+  const T* after;          // what the message at each point is multiplied with, or none
   const T* compatibility;  // `stride` numbers, or (labels, stride): row j is what a message about label j adds
   bool matrix;
 };
@@ -26,8 +26,9 @@ struct MeanFieldKernels {
   // as impossible.
   void (*gather)(const T* planes, std::int64_t plane_stride, std::int64_t labels, std::int64_t stride, T sign,
                  std::int64_t count, T* rows);
-  // Points [begin, end), rows of `stride` elements, the first of base and out at begin: logits = base + sum over terms of the message times compatibility;
-  // out = softmax(logits), or the logits where `normalize` is false. `scratch` has room for two rows.
+  // Points [begin, end), rows of `stride` elements, the first of base and out at begin: logits = base + sum over terms
+  // of the message times compatibility; out = softmax(logits), or the logits where `normalize` is false. `scratch` has
+  // room for two rows.
   void (*update)(std::int64_t begin, std::int64_t end, const T* base, std::int64_t labels, std::int64_t stride,
                  const MeanFieldTerm<T>* terms, int count, bool normalize, T* scratch, T* out);
   // The way back.

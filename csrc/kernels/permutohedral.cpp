@@ -71,8 +71,7 @@ template <class T, int D>
 bool embed(const T* features, std::int64_t n, T* weights, std::uint64_t* keys) {
   constexpr int kBits = lattice_key_bits(D);
   T scales[D];  // a blur of 1-2-1 along each axis and the splat have variance 2/3 * (D + 1)^2 together
-  for (int j = 0; j < D; ++j)
-    scales[j] = T(__builtin_sqrt(2.0 / 3) * (D + 1) / __builtin_sqrt((j + 1.0) * (j + 2.0)));
+  for (int j = 0; j < D; ++j) scales[j] = T(__builtin_sqrt(2.0 / 3) * (D + 1) / __builtin_sqrt((j + 1.0) * (j + 2.0)));
   Points<T, D> points = {};
   bool good = true;
   for (std::int64_t first = 0; first < n; first += kBlock) {
@@ -90,7 +89,8 @@ bool embed(const T* features, std::int64_t n, T* weights, std::uint64_t* keys) {
         point_weights[j] = points.weights[j][p];
         const std::uint64_t unit = j < D ? std::uint64_t{1} << (4 + kBits * j) : 0;
         units[static_cast<int>(points.ranks[j][p])] = unit;
-        key += static_cast<std::uint64_t>(static_cast<std::int64_t>(points.quotients[j][p]) + (1 << (kBits - 1))) * unit;
+        key +=
+            static_cast<std::uint64_t>(static_cast<std::int64_t>(points.quotients[j][p]) + (1 << (kBits - 1))) * unit;
       }
       point_keys[0] = key;
       // The vertex of remainder r: r more everywhere, D + 1 less where the residual is among the r smallest.

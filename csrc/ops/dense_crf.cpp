@@ -123,7 +123,8 @@ class MeanField {
   // Slice, softmax and splat of one band; in the first step nothing is sliced, in the last one nothing splat.
   void step(std::int64_t image, std::int64_t band, int terms, bool last) {
     const auto& kernels = mean_field_kernels<T>();
-    const std::int64_t start = image * points_, first = band * kBandPoints, end = std::min(points_, first + kBandPoints);
+    const std::int64_t start = image * points_, first = band * kBandPoints,
+                       end = std::min(points_, first + kBandPoints);
     const std::int64_t plane = image * labels_ * points_;
     const Scratch<T> base(static_cast<std::size_t>(kPoints * stride_)), scratch(static_cast<std::size_t>(2 * stride_));
     const Scratch<T> rows(static_cast<std::size_t>((last ? kPoints : end - first) * stride_));
@@ -148,8 +149,8 @@ class MeanField {
       return std::lower_bound(segments, segments + lattice.segment_count(), entry) - segments;
     };
     const T* weights = lattices_[term].before ? splat_weights_[term].data() : lattice.point_weights.ptr<T>();
-    permutohedral_kernels<T>().splat(find(begin), find(end), segments, lattice.points.ptr<std::int32_t>(), weights, rows,
-                                     begin, stride_, received_[term].data());
+    permutohedral_kernels<T>().splat(find(begin), find(end), segments, lattice.points.ptr<std::int32_t>(), weights,
+                                     rows, begin, stride_, received_[term].data());
   }
 
   const TensorView& unary_;

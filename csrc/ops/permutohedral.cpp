@@ -29,11 +29,10 @@ void check_lattice(const char* op, const LatticeViews& lattice) {
                                    std::pair("segments", &lattice.segments), std::pair("parts", &lattice.parts),
                                    std::pair("starts", &lattice.starts), std::pair("neighbours", &lattice.neighbours)})
     require_dtype(op, name, *view, DType::kInt32);
-  for (const auto& [name, view] :
-       {std::pair("weights", &lattice.weights), std::pair("points", &lattice.points),
-        std::pair("point_weights", &lattice.point_weights), std::pair("segments", &lattice.segments),
-        std::pair("parts", &lattice.parts), std::pair("starts", &lattice.starts),
-        std::pair("neighbours", &lattice.neighbours)})
+  for (const auto& [name, view] : {std::pair("weights", &lattice.weights), std::pair("points", &lattice.points),
+                                   std::pair("point_weights", &lattice.point_weights),
+                                   std::pair("segments", &lattice.segments), std::pair("parts", &lattice.parts),
+                                   std::pair("starts", &lattice.starts), std::pair("neighbours", &lattice.neighbours)})
     require_same_device(op, "vertices", vertices, name, *view);
 }
 
@@ -46,7 +45,8 @@ void check_permutohedral_filter(const TensorView& values, const LatticeViews& la
 }
 
 template <class T>
-T* join_and_blur(const LatticeViews& lattice, const T* received, std::int64_t stride, bool reverse, T* table, T* spare) {
+T* join_and_blur(const LatticeViews& lattice, const T* received, std::int64_t stride, bool reverse, T* table,
+                 T* spare) {
   const auto& kernels = permutohedral_kernels<T>();
   const std::int64_t count = lattice.vertex_count(), grain = std::max<std::int64_t>(1, 16384 / stride);
   std::fill_n(table + count * stride, stride, T(0));  // the row of neighbours that are not there

@@ -22,8 +22,8 @@ namespace saccade {
 
 // What every lattice is, for b * n = N points and M vertices.
 struct LatticeViews {
-  TensorView vertices;       // (N, d + 1) int32
-  TensorView weights;        // (N, d + 1), of the features' dtype: barycentric, for slice
+  TensorView vertices;  // (N, d + 1) int32
+  TensorView weights;   // (N, d + 1), of the features' dtype: barycentric, for slice
   // Splat in two steps. Points are taken in bands of kBandPoints, whose rows of values fit in L2; a segment is what one
   // vertex receives from one band.
   TensorView points;         // (N * (d + 1),) int32: those of each segment; segments in the order of the bands

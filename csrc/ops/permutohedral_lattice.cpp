@@ -175,7 +175,8 @@ struct LatticeBuilder::State {
     for (std::int64_t v = begin; v < end; ++v) {
       // One less everywhere, d more along the axis: the remainder falls by one, or from 0 to d.
       const std::uint64_t key = image.table.keys()[static_cast<std::size_t>(v)];
-      const std::uint64_t ahead = key + own + ((key & 15) > 0 ? ~std::uint64_t{0} : static_cast<std::uint64_t>(d) - units);
+      const std::uint64_t ahead =
+          key + own + ((key & 15) > 0 ? ~std::uint64_t{0} : static_cast<std::uint64_t>(d) - units);
       const std::int32_t other = image.table.find(ahead);
       if (other < 0) continue;
       const std::int32_t here = image.first_vertex + static_cast<std::int32_t>(v), there = image.first_vertex + other;
@@ -193,7 +194,8 @@ LatticeBuilder::LatticeBuilder(const TensorView& features, const TensorView& ver
   for (std::int64_t image = 0; image < features.sizes[0]; ++image) {
     const std::size_t first_band = state.bands.size();
     for (std::int64_t p = 0; p < points; p += kBandPoints)
-      state.bands.push_back({image, image * points + p, image * points + std::min(points, p + kBandPoints), {}, {}, {}, {}});
+      state.bands.push_back(
+          {image, image * points + p, image * points + std::min(points, p + kBandPoints), {}, {}, {}, {}});
     state.images.emplace_back(first_band, state.bands.size());
   }
   parallel_for_dynamic(static_cast<std::int64_t>(state.bands.size()), 1, [&](std::int64_t begin, std::int64_t end) {

@@ -12,8 +12,8 @@ using bind_torch::LatticeTensors;
 LatticeTensors permutohedral_lattice(const Tensor& features) {
   check_permutohedral_lattice(view(features));
   const DeviceOf device(features);
-  const LatticeTensors built = bind_torch::build_lattice(
-      torch::stable::to(features, torch::stable::Device(torch::headeronly::DeviceType::CPU)));
+  const LatticeTensors built =
+      bind_torch::build_lattice(torch::stable::to(features, torch::stable::Device(torch::headeronly::DeviceType::CPU)));
   return std::apply(
       [&](const auto&... tensor) { return LatticeTensors{torch::stable::to(tensor, features.device())...}; }, built);
 }

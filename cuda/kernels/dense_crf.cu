@@ -1,7 +1,6 @@
 // The mean field between the lattices' filters. A thread owns one element of the output, in softmax one row.
-#include "cuda/kernels/dense_crf.h"
-
 #include "cuda/common/launch.cuh"
+#include "cuda/kernels/dense_crf.h"
 #include "math/exp.h"
 
 namespace saccade::cuda {
@@ -10,9 +9,8 @@ namespace {
 constexpr int kThreads = 256;
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    mean_field_start_kernel(const T* planes, T sign, std::int64_t count, std::int64_t labels, std::int64_t points,
-                            T* rows) {
+__global__ void __launch_bounds__(kThreads) mean_field_start_kernel(const T* planes, T sign, std::int64_t count,
+                                                                    std::int64_t labels, std::int64_t points, T* rows) {
   const std::int64_t i = thread_index();
   if (i >= count * labels) return;
   const std::int64_t row = i / labels, label = i % labels;
@@ -86,12 +84,10 @@ void launch_mean_field_finish(const T* rows, std::int64_t count, std::int64_t la
          points, planes);
 }
 
-#define SACCADE_INSTANTIATE(T)                                                                                     \
-  template void launch_mean_field_start<T>(const T*, T, std::int64_t, std::int64_t, std::int64_t, T*,              \
-                                           cudaStream_t);                                                          \
-  template void launch_mean_field_message<T>(const T*, const T*, bool, std::int64_t, std::int64_t, T*,             \
-                                             cudaStream_t);                                                        \
-  template void launch_mean_field_softmax<T>(const T*, std::int64_t, std::int64_t, T*, cudaStream_t);              \
+#define SACCADE_INSTANTIATE(T)                                                                                        \
+  template void launch_mean_field_start<T>(const T*, T, std::int64_t, std::int64_t, std::int64_t, T*, cudaStream_t);  \
+  template void launch_mean_field_message<T>(const T*, const T*, bool, std::int64_t, std::int64_t, T*, cudaStream_t); \
+  template void launch_mean_field_softmax<T>(const T*, std::int64_t, std::int64_t, T*, cudaStream_t);                 \
   template void launch_mean_field_finish<T>(const T*, std::int64_t, std::int64_t, std::int64_t, T*, cudaStream_t);
 SACCADE_INSTANTIATE(float)
 SACCADE_INSTANTIATE(double)

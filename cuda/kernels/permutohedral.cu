@@ -1,9 +1,8 @@
-// Splat, blur and slice. A thread owns one channel of one row of the output and adds up what belongs there, in the order
-// in which the lattice lists it: nothing is added atomically. The threads of a warp read neighbouring channels of the
-// same rows.
-#include "cuda/kernels/permutohedral.h"
-
+// Splat, blur and slice. A thread owns one channel of one row of the output and adds up what belongs there, in the
+// order in which the lattice lists it: nothing is added atomically. The threads of a warp read neighbouring channels of
+// the same rows.
 #include "cuda/common/launch.cuh"
+#include "cuda/kernels/permutohedral.h"
 
 namespace saccade::cuda {
 namespace {
@@ -28,9 +27,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    lattice_blur_kernel(std::int64_t count, std::int64_t channels, const std::int32_t* neighbours, const T* from,
-                        T* to) {
+__global__ void __launch_bounds__(kThreads) lattice_blur_kernel(std::int64_t count, std::int64_t channels,
+                                                                const std::int32_t* neighbours, const T* from, T* to) {
   const std::int64_t i = thread_index();
   if (i >= count * channels) return;
   const std::int64_t row = i / channels, channel = i % channels;

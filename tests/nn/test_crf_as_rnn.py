@@ -73,6 +73,6 @@ def test_errors():
         ("logits must have shape (B, L, H, W) or (L, H, W), got (16, 20)", (logits[0, 0], image)),
         ("logits must be finite, got NaN or an infinity", (torch.full((1, 3, 16, 20), float("nan")), image)),
     ):
-        with pytest.raises(ValueError) as caught:
+        with pytest.raises(ValueError, match=r"^CRFasRNN: ") as caught:
             nn.CRFasRNN(3)(*arguments)
         assert str(caught.value) == f"CRFasRNN: {message}"

@@ -18,7 +18,7 @@ def gaussian_sum(features: NDArray[Any], values: NDArray[Any]) -> Array:
 
 
 def lattice_matrices(features: NDArray[Any]) -> tuple[Array, list[Array]]:
-    """Barycentric weights ``(N, M)`` of the points at the lattice's vertices, and the blur ``(M, M)`` along each axis."""
+    """Barycentric weights ``(N, M)`` of the points at the vertices, and the blur ``(M, M)`` along each axis."""
     features = np.asarray(features, np.float64)
     count, d = features.shape
     # A basis of the hyperplane of coordinates that sum to zero; the scale gives the whole filter a variance of one.
@@ -41,13 +41,12 @@ def _simplex(elevated: Array) -> list[tuple[tuple[int, ...], float]]:
     """The vertices around a point and its barycentric weights, from the coordinates' order (Adams et al., 2010)."""
     size = len(elevated)
     closest = np.rint(elevated / size).astype(int) * size
+    order = _falling(elevated - closest)
     while (excess := closest.sum() // size) != 0:
         # Not on the hyperplane: move the coordinate that was rounded furthest.
-        residual = elevated - closest
-        j = int(np.argmin(residual) if excess > 0 else np.argmax(residual))
-        closest[j] -= size * np.sign(excess)
+        closest[order[-1] if excess > 0 else order[0]] -= size * np.sign(excess)
+        order = _falling(elevated - closest)
     residual = elevated - closest
-    order = np.argsort(-residual, kind="stable")
     falling = residual[order] / size
     found = []
     for k in range(size):
@@ -57,6 +56,11 @@ def _simplex(elevated: Array) -> list[tuple[tuple[int, ...], float]]:
         weight = falling[size - 1 - k] - falling[size - k] if k else 1 - falling[0] + falling[-1]
         found.append((tuple(int(c) for c in vertex), float(weight)))
     return found
+
+
+def _falling(residual: Array) -> NDArray[np.int64]:
+    """The order from the largest down; of equal ones, up to rounding, the first comes first."""
+    return np.argsort(-residual.round(9), kind="stable")
 
 
 def _blur(numbers: dict[tuple[int, ...], int], axis: int) -> Array:
