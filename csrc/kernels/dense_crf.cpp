@@ -78,7 +78,7 @@ void update_long(std::int64_t begin, std::int64_t end, const T* base, std::int64
   }
 }
 
-// The same for rows of `Chunks` chunks: half of the time.
+// The same for rows of `Chunks` chunks.
 template <int Chunks, class T>
 SACCADE_HD void update_short(std::int64_t begin, std::int64_t end, const T* base, std::int64_t labels,
                              const MeanFieldTerm<T>* terms, int count, bool normalize, T* message, T* out) {
@@ -141,22 +141,23 @@ SACCADE_HD void transpose(V (&square)[kLanesOf<V>]) {
   }
 }
 
-// Squares of chunks take a quarter of the time of single elements, whose addresses are a row apart.
+// Squares of chunks, label by label: planes are often a power of two apart, so that lines of more than eight of them
+// would drive each other out of L1 before they are used up.
 template <class T>
 void gather(const T* planes, std::int64_t plane_stride, std::int64_t labels, std::int64_t stride, T sign,
             std::int64_t count, T* rows) {
   using V = Chunk<T>;
   constexpr T kNever = T(-1e30);  // the logit behind the last label: exp gives 0
-  std::int64_t p = 0;
-  for (; p + kChunk<T> <= count; p += kChunk<T>)
-    for (std::int64_t l = 0; l < stride; l += kChunk<T>) {
+  const std::int64_t whole = count / kChunk<T> * kChunk<T>;
+  for (std::int64_t l = 0; l < stride; l += kChunk<T>)
+    for (std::int64_t p = 0; p < whole; p += kChunk<T>) {
       V square[kChunk<T>];
       for (int i = 0; i < kChunk<T>; ++i)
         square[i] = l + i < labels ? load<V>(planes + (l + i) * plane_stride + p) * sign : splat<V>(kNever);
       transpose(square);
       for (int i = 0; i < kChunk<T>; ++i) store(rows + (p + i) * stride + l, square[i]);
     }
-  for (; p < count; ++p)
+  for (std::int64_t p = whole; p < count; ++p)
     for (std::int64_t l = 0; l < stride; ++l)
       rows[p * stride + l] = l < labels ? sign * planes[l * plane_stride + p] : kNever;
 }
@@ -165,15 +166,15 @@ template <class T>
 void scatter(const T* rows, std::int64_t stride, std::int64_t labels, std::int64_t count, std::int64_t plane_stride,
              T* planes) {
   using V = Chunk<T>;
-  std::int64_t p = 0;
-  for (; p + kChunk<T> <= count; p += kChunk<T>)
-    for (std::int64_t l = 0; l < labels; l += kChunk<T>) {
+  const std::int64_t whole = count / kChunk<T> * kChunk<T>;
+  for (std::int64_t l = 0; l < labels; l += kChunk<T>)
+    for (std::int64_t p = 0; p < whole; p += kChunk<T>) {
       V square[kChunk<T>];
       for (int i = 0; i < kChunk<T>; ++i) square[i] = load<V>(rows + (p + i) * stride + l);
       transpose(square);
       for (int i = 0; i < kChunk<T> && l + i < labels; ++i) store(planes + (l + i) * plane_stride + p, square[i]);
     }
-  for (; p < count; ++p)
+  for (std::int64_t p = whole; p < count; ++p)
     for (std::int64_t l = 0; l < labels; ++l) planes[l * plane_stride + p] = rows[p * stride + l];
 }
 

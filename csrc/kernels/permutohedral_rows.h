@@ -28,16 +28,29 @@ SACCADE_HD void for_columns(std::int64_t stride, const Body& body) {
   }
 }
 
-// Chunks of scale * sum over the corners of weights[c] * table[vertices[c]].
-template <int Chunks, class T>
-SACCADE_HD void slice_point(int corners, const std::int32_t* vertices, const T* weights, const T* table,
-                            std::int64_t stride, T scale, Chunk<T> (&sum)[Chunks]) {
-  for (int k = 0; k < Chunks; ++k) sum[k] = Chunk<T>{};
-  for (int c = 0; c < corners; ++c) {
+// Adds weights[c] * table[vertices[c]] of `corners` corners, or of Corners where that is not 0.
+template <int Corners, int Chunks, class T>
+SACCADE_HD void add_corners(int corners, const std::int32_t* vertices, const T* weights, const T* table,
+                            std::int64_t stride, Chunk<T> (&sum)[Chunks]) {
+  for (int c = 0; c < (Corners > 0 ? Corners : corners); ++c) {
     const T* row = table + vertices[c] * stride;
     const auto weight = splat<Chunk<T>>(weights[c]);
     for (int k = 0; k < Chunks; ++k) sum[k] = fma<Chunk<T>>(weight, load<Chunk<T>>(row + k * kChunk<T>), sum[k]);
   }
+}
+
+// Chunks of scale * sum over the corners of weights[c] * table[vertices[c]]. Places, and places with colours, have
+// their loops unrolled.
+template <int Chunks, class T>
+SACCADE_HD void slice_point(int corners, const std::int32_t* vertices, const T* weights, const T* table,
+                            std::int64_t stride, T scale, Chunk<T> (&sum)[Chunks]) {
+  for (int k = 0; k < Chunks; ++k) sum[k] = Chunk<T>{};
+  if (corners == 3)
+    add_corners<3>(corners, vertices, weights, table, stride, sum);
+  else if (corners == 6)
+    add_corners<6>(corners, vertices, weights, table, stride, sum);
+  else
+    add_corners<0>(corners, vertices, weights, table, stride, sum);
   for (int k = 0; k < Chunks; ++k) sum[k] *= scale;
 }
 
