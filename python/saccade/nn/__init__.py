@@ -6,6 +6,7 @@ from saccade.nn.attention import AttentionBlock
 from saccade.nn.batch_norm import BatchNorm2d
 from saccade.nn.conv import Conv2d, ConvTranspose2d
 from saccade.nn.conv_bn_act import ConvBNAct
+from saccade.nn.crf_as_rnn import CRFasRNN
 from saccade.nn.dropout import Dropout
 from saccade.nn.partial_conv import PartialConv2d
 from saccade.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, MinPool2d
@@ -19,6 +20,7 @@ __all__ = [
     "AttentionBlock",
     "AvgPool2d",
     "BatchNorm2d",
+    "CRFasRNN",
     "Conv2d",
     "ConvBNAct",
     "ConvTranspose2d",

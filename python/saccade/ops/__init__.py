@@ -16,6 +16,7 @@ from saccade.ops.cascade import cascade_detect
 from saccade.ops.conv2d import conv2d, conv2d_fused, explain_conv2d, set_conv_precision
 from saccade.ops.conv_transpose2d import conv_transpose2d
 from saccade.ops.deform_conv2d import DeformConv2d, deform_conv2d
+from saccade.ops.dense_crf import dense_crf
 from saccade.ops.feature_pyramid_network import FeaturePyramidNetwork
 from saccade.ops.frozen_batch_norm import FrozenBatchNorm2d
 from saccade.ops.haar_features import haar_features
@@ -26,6 +27,7 @@ from saccade.ops.max_pool2d import max_pool2d, min_pool2d
 from saccade.ops.multiscale_roi_align import MultiScaleRoIAlign, multiscale_roi_align
 from saccade.ops.nms import batched_nms, nms, nms_padded
 from saccade.ops.nms_rotated import nms_rotated
+from saccade.ops.permutohedral import permutohedral_filter
 from saccade.ops.ps_roi_align import PSRoIAlign, ps_roi_align
 from saccade.ops.ps_roi_pool import PSRoIPool, ps_roi_pool
 from saccade.ops.roi_align import RoIAlign, roi_align
@@ -59,6 +61,7 @@ __all__ = [
     "conv2d_fused",
     "conv_transpose2d",
     "deform_conv2d",
+    "dense_crf",
     "distance_box_iou",
     "distance_box_iou_loss",
     "explain_conv2d",
@@ -74,6 +77,7 @@ __all__ = [
     "nms",
     "nms_padded",
     "nms_rotated",
+    "permutohedral_filter",
     "ps_roi_align",
     "ps_roi_pool",
     "remove_small_boxes",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from saccade._extras import require
 
 if TYPE_CHECKING:
-    from saccade.train import backprop, losses, optim
+    from saccade.train import backprop, losses, nas, optim
     from saccade.train.checkpoint import KeepCheckpoints, read_checkpoint, write_checkpoint
     from saccade.train.classifier import Classifier
     from saccade.train.curves import Curves, plot_confusion_matrix, plot_curves
@@ -46,6 +46,7 @@ __all__ = [
     "l2_penalty",
     "load_weights",
     "losses",
+    "nas",
     "optim",
     "plot_confusion_matrix",
     "plot_curves",
@@ -56,7 +57,7 @@ __all__ = [
     "write_checkpoint",
 ]
 
-_MODULES = ("backprop", "losses", "optim")
+_MODULES = ("backprop", "losses", "nas", "optim")
 _NAMES = {
     "AlexNetSGD": "optim",
     "EarlyStopping": "regularisation",
