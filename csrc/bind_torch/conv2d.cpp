@@ -12,10 +12,9 @@ ScalarType accumulator(const Tensor& like) {
 }
 
 Tensor packed_weight(const Tensor& weight, const ConvShape& shape, ConvAlgorithm algorithm, bool channels_last) {
-  const Tensor ordered = torch::stable::contiguous(weight);
   const DType dtype = view(weight).dtype;
   Tensor packed = empty({conv2d_packed_size(shape, algorithm, dtype, channels_last)}, weight, accumulator(weight));
-  saccade::conv2d_pack(view(ordered), shape, algorithm, channels_last, packed.data_ptr());
+  saccade::conv2d_pack(view(weight), shape, algorithm, channels_last, packed.data_ptr());
   return packed;
 }
 
@@ -83,7 +82,7 @@ std::tuple<Tensor, Tensor, Tensor> conv2d_backward(const Tensor& grad, const Ten
   }
   if (needed.at(1)) {
     grad_weight = empty({shape.out_channels, shape.group_channels(), shape.y.kernel, shape.x.kernel}, weight,
-                        accumulator(weight));
+                        accumulator(weight), format_of(weight));
     conv2d_backward_weight(view(ordered_grad), view(ordered), shape, algorithm, channels_last, view(grad_weight));
     grad_weight = torch::stable::to(grad_weight, weight.scalar_type());
   }

@@ -80,14 +80,15 @@ void results(const WinogradResults& tile) {
 
 // U = G g G^T. The lanes beyond `count` are never copied on.
 template <int M>
-void weights(const float* weights, std::int64_t step, std::int64_t count, float* transformed) {
+void weights(const float* weights, std::int64_t step, const std::int64_t* taps, std::int64_t count,
+             float* transformed) {
   using F = Winograd<M>;
   using V = Vec<double>;
   constexpr int kN = kLanes<double>;
   for (std::int64_t first = 0; first < count; first += kN) {
     double lanes[9][kN] = {};
     for (std::int64_t n = 0; n < kN && first + n < count; ++n)
-      for (int t = 0; t < 9; ++t) lanes[t][n] = weights[(first + n) * step + t];
+      for (int t = 0; t < 9; ++t) lanes[t][n] = weights[(first + n) * step + taps[t]];
     V rows[3][F::kCells];
     for (int i = 0; i < 3; ++i) {
       const V g[3] = {load<V>(lanes[i * 3]), load<V>(lanes[i * 3 + 1]), load<V>(lanes[i * 3 + 2])};
@@ -134,7 +135,8 @@ void result_gradients(const float* const* pixels, std::int64_t channels, float* 
 }
 
 // The planes hold whole registers.
-void weight_gradients(const float* products, std::int64_t step, std::int64_t channels, float* gradient) {
+void weight_gradients(const float* products, std::int64_t step, std::int64_t channels, std::int64_t c_step,
+                      const std::int64_t* taps, float* gradient) {
   using F = Winograd<4>;
   using V = Vec<float>;
   constexpr int kN = kLanes<float>;
@@ -156,8 +158,12 @@ void weight_gradients(const float* products, std::int64_t step, std::int64_t cha
       for (int j = 0; j < 3; ++j) store(lanes[i * 3 + j], g[j]);
     }
     const std::int64_t count = channels - c < kN ? channels - c : kN;
-    for (std::int64_t n = 0; n < count; ++n)
-      for (int t = 0; t < 9; ++t) gradient[(c + n) * 9 + t] = lanes[t][n];
+    if (c_step == 1) {
+      for (int t = 0; t < 9; ++t) store_partial(gradient + taps[t] + c, load<V>(lanes[t]), count);
+    } else {
+      for (std::int64_t n = 0; n < count; ++n)
+        for (int t = 0; t < 9; ++t) gradient[(c + n) * c_step + taps[t]] = lanes[t][n];
+    }
   }
 }
 

@@ -24,17 +24,19 @@ struct WinogradFunctions {
   // pixels: cells * cells; transformed: as many planes of `channels`, `step` apart.
   void (*cells)(const float* const* pixels, std::int64_t channels, float* transformed, std::int64_t step);
   void (*results)(const WinogradResults& tile);
-  // count <= kWinogradLine kernels [3][3], `step` apart; transformed: cells * cells rows of kWinogradLine. In double,
-  // rounded once.
-  void (*weights)(const float* weights, std::int64_t step, std::int64_t count, float* transformed);
+  // count <= kWinogradLine kernels `step` apart, their nine weights at `taps`; transformed: cells * cells rows of
+  // kWinogradLine. In double, rounded once.
+  void (*weights)(const float* weights, std::int64_t step, const std::int64_t* taps, std::int64_t count,
+                  float* transformed);
 };
 
 struct WinogradKernels {
   WinogradFunctions two, four, six;
   // The gradient of the weights, m = 4, `cells` of the input as above. `result_gradients` takes m * m pixels; its
-  // counterpart turns sums of products, (m + 2)^2 planes `step` apart, into gradients [channels][9].
+  // counterpart turns sums of products, (m + 2)^2 planes `step` apart, into gradients: gradient[c * c_step + taps[t]].
   void (*result_gradients)(const float* const* pixels, std::int64_t channels, float* transformed, std::int64_t step);
-  void (*weight_gradients)(const float* products, std::int64_t step, std::int64_t channels, float* gradient);
+  void (*weight_gradients)(const float* products, std::int64_t step, std::int64_t channels, std::int64_t c_step,
+                           const std::int64_t* taps, float* gradient);
 };
 SACCADE_KERNELS(WinogradKernels, winograd_kernels)
 

@@ -39,9 +39,13 @@ ConvProblem forward_problem(const ConvShape& shape, const Taps& taps, bool rows)
   return {grid, shape.images, shape.groups, shape.channels, shape.out_channels, rows};
 }
 
-ConvWeights forward_weights(const ConvShape& shape, const Taps& taps, const void* data, DType dtype) {
-  const std::int64_t n_step = shape.group_channels() * shape.taps();
-  return {data, dtype, n_step, shape.taps(), shape.group_out_channels() * n_step, taps.weight};
+// Of any strides: a channels_last weight, or one that was turned around, need not be copied first.
+ConvWeights forward_weights(const ConvShape& shape, const TensorView& weight) {
+  std::vector<std::int64_t> taps;
+  for (std::int64_t i = 0; i < shape.y.kernel; ++i)
+    for (std::int64_t j = 0; j < shape.x.kernel; ++j) taps.push_back(i * weight.stride(2) + j * weight.stride(3));
+  return {weight.data, weight.dtype, weight.stride(0), weight.stride(1), shape.group_out_channels() * weight.stride(0),
+          taps};
 }
 
 // Results of a tile along each axis; 0: not Winograd's.
@@ -64,9 +68,9 @@ std::int64_t conv2d_packed_size(const ConvShape& shape, ConvAlgorithm algorithm,
 
 void conv2d_pack(const TensorView& weight, const ConvShape& shape, ConvAlgorithm algorithm, bool rows, void* packed) {
   if (const int m = winograd_of(algorithm))
-    return winograd_pack(weight.ptr<const float>(), shape, m, static_cast<float*>(packed));
+    return winograd_pack(forward_weights(shape, weight), shape, m, static_cast<float*>(packed));
   const Taps taps = forward_taps(shape);
-  pack(forward_problem(shape, taps, rows), forward_weights(shape, taps, weight.data, weight.dtype), packed);
+  pack(forward_problem(shape, taps, rows), forward_weights(shape, weight), packed);
 }
 
 void conv2d(const TensorView& input, const void* packed, const ConvShape& shape, ConvAlgorithm algorithm, bool rows,
@@ -88,10 +92,11 @@ void conv2d(const TensorView& input, const void* packed, const ConvShape& shape,
 void conv2d_backward_weight(const TensorView& grad, const TensorView& input, const ConvShape& shape,
                             ConvAlgorithm algorithm, bool rows, const TensorView& grad_weight) {
   if (algorithm == ConvAlgorithm::kWinograd4 && grad.numel() > 0)
-    return conv_winograd_weight_gradient(grad, input, shape, rows, grad_weight.ptr<float>());
+    return conv_winograd_weight_gradient(grad, input, shape, rows, forward_weights(shape, grad_weight),
+                                         grad_weight.ptr<float>());
   const Taps taps = forward_taps(shape);
   const ConvProblem problem = forward_problem(shape, taps, rows);
-  const ConvWeights layout = forward_weights(shape, taps, nullptr, grad_weight.dtype);
+  const ConvWeights layout = forward_weights(shape, grad_weight);
   if (!problem.rows) return conv_planes_weight_gradient(problem, input, grad, layout, grad_weight.data);
   if (conv_lanes_serve(problem, input.dtype))
     return conv_lanes_weight_gradient(problem, input, grad, layout, grad_weight.data);

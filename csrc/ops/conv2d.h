@@ -59,8 +59,8 @@ void conv2d_pack(const TensorView& weight, const ConvShape& shape, ConvAlgorithm
 void conv2d(const TensorView& input, const void* packed, const ConvShape& shape, ConvAlgorithm algorithm,
             bool channels_last, const ConvEpilogue& epilogue, const TensorView& out);
 
-// Gradients; weight contiguous, everything else in one memory format; grad_weight, grad_bias in the accumulator's
-// dtype.
+// Gradients; weight contiguous, grad_weight of any strides, everything else in one memory format; grad_weight,
+// grad_bias in the accumulator's dtype.
 void conv2d_backward_input(const TensorView& grad, const TensorView& weight, const ConvShape& shape, bool channels_last,
                            const TensorView& grad_input);
 void conv2d_backward_weight(const TensorView& grad, const TensorView& input, const ConvShape& shape,

@@ -175,12 +175,19 @@ void conv_weight_gradient(const ConvProblem& problem, const TensorView& source, 
     const std::int64_t channels = problem.depth().channels;
     sum.run([&](std::int64_t group, std::int64_t n, std::int64_t count, std::int64_t panel, const A* sums) {
       A* to = static_cast<A*>(gradient) + group * layout.group_step + n * layout.n_step;
-      for (std::int64_t i = 0; i < count; ++i)
-        for (std::int64_t j = 0; j < sum.panels().columns(panel); ++j) {
-          const std::int64_t pair = sum.panels().first(panel) + j;
-          to[i * layout.n_step + pair % channels * layout.c_step + layout.taps[pair / channels]] =
-              sums[i * sum.panels().pitch(panel) + j];
-        }
+      const std::int64_t first = sum.panels().first(panel), pitch = sum.panels().pitch(panel);
+      for (std::int64_t j = 0, run; j < sum.panels().columns(panel); j += run) {  // the channels of one tap
+        const std::int64_t c = (first + j) % channels;
+        run = std::min(channels - c, sum.panels().columns(panel) - j);
+        A* place = to + layout.taps[(first + j) / channels] + c * layout.c_step;
+        for (std::int64_t i = 0; i < count; ++i)
+          if (layout.c_step == 1) {
+            std::memcpy(place + i * layout.n_step, sums + i * pitch + j, run * sizeof(A));
+          } else {
+            for (std::int64_t k = 0; k < run; ++k)
+              place[i * layout.n_step + k * layout.c_step] = sums[i * pitch + j + k];
+          }
+      }
     });
   });
 }

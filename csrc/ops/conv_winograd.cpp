@@ -125,7 +125,7 @@ std::int64_t winograd_packed_size(const ConvShape& shape, int m) {
   return shape.groups * (m + 2) * (m + 2) * panels.padded() * shape.group_channels();
 }
 
-void winograd_pack(const float* weight, const ConvShape& shape, int m, float* packed) {
+void winograd_pack(const ConvWeights& weights, const ConvShape& shape, int m, float* packed) {
   const Panels panels = panels_of<float>(shape.group_out_channels());
   const std::int64_t depth = shape.group_channels(), product = panels.padded() * depth;
   const std::int64_t group_size = (m + 2) * (m + 2) * product;
@@ -142,11 +142,12 @@ void winograd_pack(const float* weight, const ConvShape& shape, int m, float* pa
       if (panels.columns(panel) < pitch)
         for (std::int64_t i = 0; i < (m + 2) * (m + 2); ++i)
           std::memset(to + i * product, 0, pitch * depth * sizeof(float));
-      const std::int64_t first = group * shape.group_out_channels() + panels.first(panel);
+      const float* from =
+          static_cast<const float*>(weights.data) + group * weights.group_step + panels.first(panel) * weights.n_step;
       for (std::int64_t c = 0; c < depth; ++c)
         for (std::int64_t k = 0; k < panels.columns(panel); k += kLine) {
           const std::int64_t count = std::min(kLine, panels.columns(panel) - k);
-          transform(weight + ((first + k) * depth + c) * 9, depth * 9, count, lines);
+          transform(from + k * weights.n_step + c * weights.c_step, weights.n_step, weights.taps.data(), count, lines);
           for (std::int64_t i = 0; i < (m + 2) * (m + 2); ++i)
             std::memcpy(to + i * product + c * pitch + k, lines + i * kLine, count * sizeof(float));
         }

@@ -11,12 +11,11 @@
 namespace saccade {
 
 std::int64_t winograd_packed_size(const ConvShape& shape, int m);
-// weight: (out_channels, channels / groups, 3, 3), contiguous.
-void winograd_pack(const float* weight, const ConvShape& shape, int m, float* packed);
+void winograd_pack(const ConvWeights& weights, const ConvShape& shape, int m, float* packed);
 void conv_winograd(const TensorView& input, const float* packed, const ConvShape& shape, int m, bool channels_last,
                    const ConvAffine& affine, const TensorView& out);
-// F(4 x 4). gradient: as weight; at least one image and one result.
+// F(4 x 4); at least one image and one result.
 void conv_winograd_weight_gradient(const TensorView& grad, const TensorView& input, const ConvShape& shape,
-                                   bool channels_last, float* gradient);
+                                   bool channels_last, const ConvWeights& layout, float* gradient);
 
 }  // namespace saccade

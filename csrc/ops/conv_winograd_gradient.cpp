@@ -21,7 +21,7 @@ constexpr std::int64_t kSums = std::int64_t{1} << 19;   // of a block of output 
 class WinogradWeightGradient {
  public:
   WinogradWeightGradient(const TensorView& grad, const TensorView& input, const ConvShape& shape, bool channels_last,
-                         float* gradient)
+                         const ConvWeights& layout, float* gradient)
       : shape_(shape),
         channels_last_(channels_last),
         tiles_(shape, kM),
@@ -30,6 +30,7 @@ class WinogradWeightGradient {
         columns_{outs_, outs_, 1},
         input_(winograd_input(input.ptr<const float>(), shape, kM)),
         grads_(winograd_result_gradients(grad.ptr<const float>(), shape)),
+        layout_(layout),
         gradient_(gradient) {}
 
   void run() const {
@@ -88,8 +89,10 @@ class WinogradWeightGradient {
       for (std::int64_t n = begin; n < end; ++n)
         for (std::int64_t panel = 0; panel < panels_.count(); ++panel) {
           const std::int64_t channel = panels_.first(panel);
-          transform(sums + channel * size + n * panels_.pitch(panel), panels_.padded() * size, panels_.columns(panel),
-                    gradient_ + ((group * outs_ + outs.first + n) * channels + channel) * 9);
+          transform(
+              sums + channel * size + n * panels_.pitch(panel), panels_.padded() * size, panels_.columns(panel),
+              layout_.c_step, layout_.taps.data(),
+              gradient_ + group * layout_.group_step + (outs.first + n) * layout_.n_step + channel * layout_.c_step);
         }
     });
   }
@@ -100,14 +103,15 @@ class WinogradWeightGradient {
   const std::int64_t outs_;
   const Panels panels_, columns_;  // of the channels; of the outputs: one panel
   const WinogradSource input_, grads_;
+  const ConvWeights& layout_;
   float* gradient_;
 };
 
 }  // namespace
 
 void conv_winograd_weight_gradient(const TensorView& grad, const TensorView& input, const ConvShape& shape,
-                                   bool channels_last, float* gradient) {
-  WinogradWeightGradient(grad, input, shape, channels_last, gradient).run();
+                                   bool channels_last, const ConvWeights& layout, float* gradient) {
+  WinogradWeightGradient(grad, input, shape, channels_last, layout, gradient).run();
 }
 
 }  // namespace saccade

@@ -114,7 +114,7 @@ std::tuple<Tensor, Tensor, Tensor> conv2d_backward(const Tensor& grad, const Ten
                                   view(grad_bias).template ptr<T>(), device.stream());
     }
   });
-  return {grad_input, grad_weight, grad_bias};
+  return {grad_input, in_format(grad_weight, format_of(weight)), grad_bias};
 }
 
 }  // namespace

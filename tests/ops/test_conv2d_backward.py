@@ -73,6 +73,30 @@ def test_only_what_is_needed(name, layout, device):
             assert torch.equal(ours, theirs)
 
 
+@pytest.mark.parametrize("layout", FORMATS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "name", ["3x3, whole registers", "3x3 stride 2", "first layer", "groups", "depthwise", "even kernel"]
+)
+def test_weight_of_any_strides(name, dtype, layout, device):
+    """The same bits whatever the order of the weight in memory; a channels_last weight has such a gradient."""
+    (x, weight, bias), sizes = tensors(CASES[name], dtype, layout, device)
+    grad = random_grad((x, weight), sizes).to(device)
+    orders = [weight, weight.contiguous(memory_format=torch.channels_last), weight.permute(2, 3, 1, 0).contiguous()]
+    orders[2] = orders[2].permute(3, 2, 0, 1)
+    outs, grads = [], []
+    for order in orders:
+        leaves = [t.detach().requires_grad_() for t in (x, order, bias)]
+        out = ops.conv2d(*leaves, **sizes)
+        outs.append(out)
+        grads.append(torch.autograd.grad(out, leaves, grad))
+    for out, other in zip(outs[1:], grads[1:], strict=True):
+        assert torch.equal(out, outs[0])
+        assert all(map(torch.equal, other, grads[0]))
+    assert grads[1][1].is_contiguous(memory_format=torch.channels_last)
+    assert grads[2][1].is_contiguous()
+
+
 def test_gradient_of_any_strides(device):
     inputs, sizes = tensors(CASES["3x3"], torch.float64, device=device)
     leaves = [t.requires_grad_() for t in inputs]
@@ -153,6 +177,8 @@ def test_gradcheck_and_opcheck(kernel, stride, padding, dilation, groups, layout
     grad = torch.ops.saccade.conv2d(x, weight, None, None, *geometry, 0)
     for needed in ([True, True, True], [False, True, False], [True, False, False]):
         torch.library.opcheck(torch.ops.saccade._conv2d_backward.default, (grad, x, weight, *geometry, needed, 0))
+        last = weight.contiguous(memory_format=torch.channels_last)
+        torch.library.opcheck(torch.ops.saccade._conv2d_backward.default, (grad, x, last, *geometry, needed, 0))
         found = torch.ops.saccade._conv2d_backward(grad, x, weight, *geometry, needed, 0)
         assert [g.numel() > 0 for g in found] == needed
 

@@ -216,7 +216,9 @@ def _(
         torch.empty(input.shape, dtype=input.dtype, device=input.device, memory_format=memory_format(input))
         if needed[0]
         else input.new_empty((0,)),
-        weight.new_empty(weight.shape) if needed[1] else weight.new_empty((0,)),
+        torch.empty(weight.shape, dtype=weight.dtype, device=weight.device, memory_format=memory_format(weight))
+        if needed[1]
+        else weight.new_empty((0,)),
         weight.new_empty((weight.shape[0],)) if needed[2] else weight.new_empty((0,)),
     )
 
