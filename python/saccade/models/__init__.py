@@ -29,6 +29,14 @@ from saccade.models.resnet import (
     resnext50_32x4d,
     resnext101_32x8d,
 )
+from saccade.models.segmentation import (
+    deeplabv3_resnet50,
+    deeplabv3_resnet101,
+    deeplabv3_small,
+    fcn_resnet50,
+    fcn_resnet101,
+    fcn_resnet_small,
+)
 from saccade.models.vit import vit_b_16, vit_tiny
 
 __all__ = [
@@ -37,6 +45,9 @@ __all__ = [
     "add_noise",
     "alexnet",
     "build",
+    "deeplabv3_resnet50",
+    "deeplabv3_resnet101",
+    "deeplabv3_small",
     "denoising_autoencoder",
     "drn_a_50",
     "drn_c_26",
@@ -49,6 +60,9 @@ __all__ = [
     "drn_d_54",
     "drn_d_56",
     "drn_d_105",
+    "fcn_resnet50",
+    "fcn_resnet101",
+    "fcn_resnet_small",
     "lenet5",
     "linear",
     "list_models",

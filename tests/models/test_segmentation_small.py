@@ -1,0 +1,75 @@
+"""What every segmentation network does, on the small ones: learn on a CPU, accelerate, be built by name."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+import saccade
+from tests.util.reference_models import randomised, relative
+
+# Name -> side of the images, what explain says among other things.
+SMALL = {
+    "fcn_resnet_small": (24, "4× conv2d + batch_norm + residual + relu"),
+    "deeplabv3_small": (24, "4× conv2d + batch_norm + residual + relu"),
+}
+
+
+def logits(found):
+    """All maps of logits, the main one first."""
+    if isinstance(found, dict):
+        return list(found.values())
+    return list(found) if isinstance(found, tuple) else [found]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_learns(name):
+    side, _ = SMALL[name]
+    torch.manual_seed(3)
+    model = saccade.models.build(name, num_classes=2)
+    images = torch.rand(4, 3, side, side)
+    labels = torch.zeros(4, side, side, dtype=torch.long)
+    for image, label, corner in zip(images, labels, (0, 3, 6, 9), strict=True):  # a brighter square
+        rows = slice(corner, corner + 10)
+        image[:, rows, rows] += 1.5
+        label[rows, rows] = 1
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(15):
+        loss = sum(functional.cross_entropy(maps, labels) for maps in logits(model(images)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_accelerated(name):
+    side, ours = SMALL[name]
+    model = randomised(saccade.models.build(name, num_classes=3)).eval()
+    images = torch.rand(2, 3, side, side)
+    fast = saccade.accelerate(model, images)
+    explained = saccade.explain(fast)
+    assert explained.startswith(f"the model ({type(model).__name__})")  # one graph
+    assert ours in explained
+    assert list(fast.state_dict()) == list(model.state_dict())
+    with torch.no_grad():
+        for a, b in zip(logits(fast(images)), logits(model(images)), strict=True):
+            assert relative(a, b) < 1e-4
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_size_and_seed(name):
+    side, _ = SMALL[name]
+    built = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        built.append(saccade.models.build(name, num_classes=3).eval())
+    images = torch.rand(1, 3, side, side)
+    with torch.no_grad():
+        outputs = [logits(model(images))[0] for model in built]
+    assert outputs[0].shape == (1, 3, side, side)
+    assert torch.equal(outputs[0], outputs[1])
+    states = [list(model.state_dict().values()) for model in built]
+    assert not all(torch.equal(a, b) for a, b in zip(states[0], states[2], strict=True))
