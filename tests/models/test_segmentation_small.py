@@ -11,6 +11,9 @@ from tests.util.reference_models import randomised, relative
 SMALL = {
     "fcn_resnet_small": (24, "4× conv2d + batch_norm + residual + relu"),
     "deeplabv3_small": (24, "4× conv2d + batch_norm + residual + relu"),
+    "fcn32s_small": (48, "7× conv2d + relu"),
+    "fcn16s_small": (48, "7× conv2d + relu"),
+    "fcn8s_small": (48, "3× conv_transpose2d"),
 }
 
 
@@ -48,6 +51,10 @@ def test_learns(name):
 def test_accelerated(name):
     side, ours = SMALL[name]
     model = randomised(saccade.models.build(name, num_classes=3)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():  # some begin at zero
+                parameter.normal_(0, 0.1)
     images = torch.rand(2, 3, side, side)
     fast = saccade.accelerate(model, images)
     explained = saccade.explain(fast)

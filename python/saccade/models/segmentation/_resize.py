@@ -12,4 +12,4 @@ __all__ = ["resize"]
 
 def resize(maps: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
     """Bilinear interpolation to ``size``, as torch does it."""
-    return functional.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)  # type: ignore[arg-type]
+    return functional.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)
