@@ -14,6 +14,10 @@ SMALL = {
     "fcn32s_small": (48, "7× conv2d + relu"),
     "fcn16s_small": (48, "7× conv2d + relu"),
     "fcn8s_small": (48, "3× conv_transpose2d"),
+    "unet_small": (32, "18× conv2d + batch_norm + relu"),
+    "drn_seg_small": (24, "1× conv_transpose2d"),
+    "hypercolumn_small": (16, "9× conv2d + batch_norm + residual + relu"),
+    "pspnet_small": (25, "4× conv2d + batch_norm + residual + relu"),
 }
 
 

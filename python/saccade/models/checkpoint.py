@@ -18,6 +18,7 @@ State = dict[str, Tensor]
 # DataParallel, by Lightning modules that hold the network as ``model`` or ``net``, and by torch.compile.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+_NO_WEIGHTS = ("mask_values",)  # which milesial's U-Net keeps among them: the grey value of each class
 _SHOWN = 20
 
 
@@ -118,6 +119,7 @@ def _unwrapped(content: Mapping[str, Any]) -> State:
         if inner is None:
             break
         content = inner
+    content = {key: value for key, value in content.items() if key not in _NO_WEIGHTS}
     for key, value in content.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"load_checkpoint: {key} must be a tensor, got {type(value).__name__}")

@@ -9,6 +9,7 @@ from saccade.models.segmentation.deeplab import (
     fcn_resnet101,
     fcn_resnet_small,
 )
+from saccade.models.segmentation.drn_seg import drn_seg, drn_seg_small
 from saccade.models.segmentation.fcn import (
     fcn8s,
     fcn8s_small,
@@ -17,12 +18,21 @@ from saccade.models.segmentation.fcn import (
     fcn32s,
     fcn32s_small,
 )
+from saccade.models.segmentation.hypercolumn import hypercolumn, hypercolumn_small
+from saccade.models.segmentation.pspnet import (
+    pspnet50,
+    pspnet101,
+    pspnet_small,
+)
+from saccade.models.segmentation.unet import unet, unet_small
 
 __all__ = [
     "convert_to_fcn",
     "deeplabv3_resnet50",
     "deeplabv3_resnet101",
     "deeplabv3_small",
+    "drn_seg",
+    "drn_seg_small",
     "fcn8s",
     "fcn8s_small",
     "fcn16s",
@@ -32,4 +42,11 @@ __all__ = [
     "fcn_resnet50",
     "fcn_resnet101",
     "fcn_resnet_small",
+    "hypercolumn",
+    "hypercolumn_small",
+    "pspnet50",
+    "pspnet101",
+    "pspnet_small",
+    "unet",
+    "unet_small",
 ]

@@ -127,7 +127,7 @@ class FCN(nn.Module):
         return _crop(scores, self._offset, images)
 
 
-def _upscore(classes: int, factor: int) -> ConvTranspose2d:
+def _upscore(classes: int, factor: int) -> nn.Module:
     return init.bilinear_(ConvTranspose2d(classes, classes, 2 * factor, factor, bias=False))
 
 
