@@ -50,6 +50,7 @@ from saccade.models.segmentation import (
     pspnet50,
     pspnet101,
     pspnet_small,
+    segmenter_tiny,
     unet,
     unet_small,
 )
@@ -110,6 +111,7 @@ __all__ = [
     "resnet_small",
     "resnext50_32x4d",
     "resnext101_32x8d",
+    "segmenter_tiny",
     "unet",
     "unet_small",
     "vgg16",

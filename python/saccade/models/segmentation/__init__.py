@@ -24,6 +24,7 @@ from saccade.models.segmentation.pspnet import (
     pspnet101,
     pspnet_small,
 )
+from saccade.models.segmentation.segmenter import segmenter_tiny
 from saccade.models.segmentation.unet import unet, unet_small
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "pspnet50",
     "pspnet101",
     "pspnet_small",
+    "segmenter_tiny",
     "unet",
     "unet_small",
 ]
