@@ -45,7 +45,7 @@ def test_learns(name):
         rows = slice(corner, corner + side // 2)
         image[:, rows, rows] += 1.5
         label[rows, rows] = 1
-    optimizer = torch.optim.Adam(model.parameters(), 3e-4 if name == "segmenter_tiny" else 3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4 if name == "segmenter_tiny" else 3e-3)
     losses = []
     for _ in range(15):
         loss = sum(functional.cross_entropy(maps, labels) for maps in logits(model(images)))

@@ -16,6 +16,15 @@ from saccade.models.vit import VisionTransformer, _Block
 __all__ = ["Segmenter", "segmenter_tiny"]
 
 
+class _Affine(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.full((classes,), 10.0)), nn.Parameter(torch.zeros(classes))
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input * self.weight + self.bias
+
+
 class _MaskTransformer(nn.Module):
     """Tokens of classes among those of patches; a score is how alike the two are after some blocks."""
 
@@ -27,7 +36,7 @@ class _MaskTransformer(nn.Module):
         self.blocks = nn.Sequential(*(_Block(dim, heads, mlp_dim, dropout, dropout) for _ in range(depth)))
         self.decoder_norm = nn.LayerNorm(dim)
         self.proj_patch, self.proj_classes = (nn.Linear(dim, dim, bias=False) for _ in range(2))
-        self.mask_norm = nn.LayerNorm(num_classes)
+        self.affine = _Affine(num_classes)
         nn.init.trunc_normal_(self.cls_emb, std=0.02)
         for layer in (self.proj_patch, self.proj_classes):
             nn.init.normal_(layer.weight, std=dim**-0.5)
@@ -39,7 +48,7 @@ class _MaskTransformer(nn.Module):
         tokens = self.decoder_norm(self.blocks(tokens))
         found = functional.normalize(self.proj_patch(tokens[:, :count]), dim=-1)
         classes = functional.normalize(self.proj_classes(tokens[:, count:]), dim=-1)
-        return self.mask_norm(found @ classes.transpose(1, 2))
+        return self.affine(found @ classes.transpose(1, 2))
 
 
 class Segmenter(nn.Module):
@@ -48,7 +57,7 @@ class Segmenter(nn.Module):
     Args:
         depth, heads, dim, mlp_dim: blocks, heads of each, width of a token, width inside the perceptron.
         decoder_depth: blocks of the second transformer.
-        num_classes: two at least, the background included.
+        num_classes: the background included.
         in_channels: of the images.
         image_size: side of the images, a multiple of ``patch_size``.
         patch_size: side of a patch.
@@ -57,7 +66,9 @@ class Segmenter(nn.Module):
     Input: ``(N, in_channels, image_size, image_size)``. Output: logits, ``(N, num_classes, image_size, image_size)``.
     ``encoder`` has the keys of :class:`saccade.models.vit.VisionTransformer` without its classifier.
 
-    Source: Strudel et al., Segmenter: Transformer for Semantic Segmentation, 2021, with the mask transformer.
+    Source: Strudel et al., Segmenter: Transformer for Semantic Segmentation, 2021, with the mask transformer. Its
+    scores are cosines, which the paper normalises over the classes. Of two classes that leaves only which is the
+    larger, and no gradient; here each class has a scale and a bias instead.
     """
 
     def __init__(
@@ -76,8 +87,6 @@ class Segmenter(nn.Module):
     ) -> None:
         super().__init__()
         positive("Segmenter", num_classes=num_classes, decoder_depth=decoder_depth)
-        if num_classes < 2:  # the normalisation over classes would make a single one zero
-            raise ValueError(f"Segmenter: num_classes must be at least 2, got {num_classes}")
         size: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size, "patch_size": patch_size}
         self.encoder = VisionTransformer(depth, heads, dim, mlp_dim, num_classes=1, dropout=dropout, **size)
         del self.encoder.heads
