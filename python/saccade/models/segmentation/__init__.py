@@ -1,5 +1,6 @@
 """Networks that give a class to each pixel, and what makes them of classifiers."""
 
+from saccade.models.segmentation._predict import predict
 from saccade.models.segmentation.convert import convert_to_fcn
 from saccade.models.segmentation.deeplab import (
     deeplabv3_resnet50,
@@ -45,6 +46,7 @@ __all__ = [
     "fcn_resnet_small",
     "hypercolumn",
     "hypercolumn_small",
+    "predict",
     "pspnet50",
     "pspnet101",
     "pspnet_small",
