@@ -119,6 +119,17 @@ def test_pspnet_as_published(name):
             assert relative(a, b) < 1e-9
 
 
+def test_gradients_of_pspnet():
+    model = randomised(saccade.models.pspnet_small(classes=3, dropout=0.0)).double()
+    images, labels = torch.rand(3, 3, 25, 17, dtype=torch.float64), torch.randint(0, 3, (3, 25, 17))
+    state = {key: value.detach().clone().requires_grad_(value.is_floating_point()) for key, value in
+             model.state_dict().items()}  # fmt: skip
+    for main, auxiliary in (model(images), Psp(state, "", training=True)(images, (1, 2, 3))):
+        (functional.cross_entropy(main, labels) + 0.4 * functional.cross_entropy(auxiliary, labels)).backward()
+    for key, parameter in model.named_parameters():
+        assert (parameter.grad - state[key].grad).abs().max() <= 1e-8 * state[key].grad.abs().max() + 1e-12, key
+
+
 @pytest.mark.parametrize(("name", "depths"), [("pspnet50", (3, 4, 6, 3)), ("pspnet101", (3, 4, 23, 3))])
 def test_layout_of_pspnet(name, depths):
     with torch.device("meta"):

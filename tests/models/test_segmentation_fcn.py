@@ -143,6 +143,14 @@ def test_weights_of_vgg():
     assert sorted(report.mis_shaped) == ["score_fr.bias", "score_fr.weight"]
 
 
+def test_weights_of_the_real_vgg():
+    with torch.device("meta"):
+        model, vgg = saccade.models.fcn8s(num_classes=1000), saccade.models.vgg16()
+    report = saccade.models.load_checkpoint(model, vgg.state_dict(), strict=False)
+    assert (report.unexpected, report.mis_shaped) == ([], {})
+    assert {key.split(".")[0] for key in report.missing} == set(SCORES["fcn8s"]) - {"score_fr"}
+
+
 def test_from_coarse_to_fine():
     coarse, fine = (with_scores(saccade.models.build(name, num_classes=2)) for name in ("fcn32s_small", "fcn16s_small"))
     report = saccade.models.load_checkpoint(fine, coarse.state_dict(), strict=False)

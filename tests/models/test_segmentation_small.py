@@ -90,3 +90,31 @@ def test_size_and_seed(name):
     assert torch.equal(outputs[0], outputs[1])
     states = [list(model.state_dict().values()) for model in models]
     assert not all(torch.equal(a, b) for a, b in zip(states[0], states[2], strict=True))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_exported(name):
+    side, _ = SMALL[name]
+    model = randomised(built(name, num_classes=3)).eval()
+    images = torch.rand(2, 3, side, side)
+    program = torch.export.export(model, (images,)).module()
+    with torch.no_grad():
+        for a, b in zip(logits(program(images)), logits(model(images)), strict=True):
+            assert (a - b).abs().max() <= 1e-5 * b.abs().max()
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_small", "fcn8s_small", "unet_small", "pspnet_small"])
+def test_trained_in_bfloat16_and_channels_last(name):
+    side, _ = SMALL[name]
+    model = built(name, num_classes=3)
+    for module in model.modules():
+        if isinstance(module, (torch.nn.Dropout, torch.nn.Dropout2d)):
+            module.p = 0.0
+    images = torch.rand(2, 3, side, side).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 3, (2, side, side))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = sum(functional.cross_entropy(maps.float(), labels) for maps in logits(model(images)))
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    exact = sum(functional.cross_entropy(maps, labels) for maps in logits(model(images)))
+    assert loss.item() == pytest.approx(exact.item(), rel=0.1)

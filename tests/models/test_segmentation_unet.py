@@ -52,6 +52,19 @@ def test_as_milesial(bilinear, size):
 
 
 @pytest.mark.parametrize("bilinear", [False, True])
+def test_gradients(bilinear):
+    model = randomised(UNet(1, 2, bilinear, width=4)).double()
+    images, labels = torch.rand(2, 1, 19, 16, dtype=torch.float64), torch.randint(0, 2, (2, 19, 16))
+    state = {key: value.detach().clone().requires_grad_(value.is_floating_point()) for key, value in
+             model.state_dict().items()}  # fmt: skip
+    functional.cross_entropy(model(images), labels).backward()
+    functional.cross_entropy(reference(state, images, bilinear, training=True), labels).backward()
+    for key, parameter in model.named_parameters():
+        # Where the loss does not depend on a weight, both gradients are rounding errors.
+        assert (parameter.grad - state[key].grad).abs().max() <= 1e-8 * state[key].grad.abs().max() + 1e-12, key
+
+
+@pytest.mark.parametrize("bilinear", [False, True])
 def test_layout(bilinear):
     with torch.device("meta"):
         model = saccade.models.unet(3, 2, bilinear)

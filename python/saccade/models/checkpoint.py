@@ -67,7 +67,8 @@ def load_checkpoint(
     A state dict may be wrapped (``{"state_dict": ...}``, Lightning's checkpoints) and its keys prefixed (``module.``,
     ``model.``, ``_orig_mod.``). Other layouts are recognised: torchvision's ViT with ``mlp.linear_1``, batch
     normalisations without ``num_batches_tracked``, fyu/drn's segmentation networks (``base.3``) for the backbone of a
-    classifier. Values are converted to the dtype and device of the model's.
+    classifier and the reverse, torchvision's VGG-16 for an FCN, milesial's U-Net with biases before normalisations.
+    Values are converted to the dtype and device of the model's.
 
     Args:
         model: what to load into; it stays as it is where this raises.

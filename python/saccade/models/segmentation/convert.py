@@ -64,7 +64,8 @@ def convert_to_fcn(
 
     Returns:
         A network ``(N, C, H, W)`` to ``(N, classes, h, w)`` with copies of the weights under the same names; those of
-        fully connected layers have two dimensions more.
+        fully connected layers have two dimensions more. Its layers follow ``train()`` and ``eval()``; where the model's
+        own code asks for ``self.training``, the answer stays that of evaluation.
 
     Raises:
         TypeError: for what is no module or tensor; ValueError: where the model cannot be traced, flattens nothing, or

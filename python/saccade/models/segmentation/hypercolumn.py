@@ -36,7 +36,8 @@ class Hypercolumn(nn.Module):
     scores are. :meth:`columns` gives the concatenated maps themselves.
 
     The backbone's layers are the given model's own, not copies, and learn too: see :func:`saccade.train.freeze`. Where
-    its forward is a fixed sequence of calls (torch.fx), what follows the last layer is left out.
+    its forward is a fixed sequence of calls (torch.fx), what follows the last layer is left out; where its own code
+    asks for ``self.training``, the answer stays what it is now.
 
     Source: Hariharan et al., Hypercolumns for Object Segmentation and Fine-grained Localization, 2015.
     """
