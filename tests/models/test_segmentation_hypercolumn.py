@@ -73,6 +73,16 @@ def test_what_follows_is_left_out():
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_a_part_of_a_layer_that_is_one_call():
+    inner = pytest.importorskip("torchvision.ops").SqueezeExcitation(6, 2)
+    model = hypercolumn(nn.Sequential(nn.Conv2d(3, 6, 3), inner), ["1.fc1", "0"], num_classes=2).eval()
+    images = torch.rand(1, 3, 9, 9)
+    assert model.channels == (2, 6)
+    with torch.no_grad():
+        expected = [inner.fc1(inner.avgpool(model.features(images)[1])), model.backbone.model[0](images)]
+        assert all(torch.equal(a, b) for a, b in zip(model.features(images), expected, strict=True))
+
+
 def test_initial_weights():
     model = hypercolumn("resnet_small", ["layer1", "layer3"], num_classes=50)
     weight = torch.cat([part.weight for part in model.classifiers], 1)

@@ -130,11 +130,11 @@ def _features(model: nn.Module, layers: tuple[str, ...]) -> nn.Module:
         graph, returned = trace(model)
     except NotTraceable:
         return _Hooked(model, layers)
+    if any(name not in returned for name in layers):  # parts of a layer that is one call, or layers never called
+        return _Hooked(model, layers)
     inplace = any(getattr(module, "inplace", False) for module in graph.modules())
     kept = []
     for name in layers:
-        if name not in returned:
-            raise ValueError(f"hypercolumn: layers must be called in the backbone's forward, got {name!r}")
         node = returned[name]
         if inplace:  # a later activation may overwrite it
             with graph.graph.inserting_after(node):
