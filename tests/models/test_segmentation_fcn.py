@@ -118,6 +118,17 @@ def test_scores_lie_where_they_are_seen():
         assert centre == pytest.approx([y + 3.5, x + 3.5], abs=0.01)
 
 
+@pytest.mark.parametrize("stride", [8, 16, 32])
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+def test_any_kernel_padding_and_size(kernel, stride):
+    sizes = [(size, 5 + size // 2) for size in (1, 2, 7, 16, 17, 31, 32, 33, 48, 50, 64, 65)]
+    for padding in (16 * (kernel - 1) + 1, 16 * (kernel - 1) + 8, 100):
+        options = {"stages": [(1, 1)] * 5, "hidden": 1, "kernel": kernel, "padding": padding}
+        model = FCN(stride, num_classes=1, in_channels=1, **options).eval()
+        with torch.no_grad():
+            assert [model(torch.rand(1, 1, *size)).shape[2:] for size in sizes] == sizes
+
+
 def test_weights_of_vgg():
     names = {name: module for name, module in saccade.models.vgg16(num_classes=5).named_modules()
              if name.startswith(("features.", "classifier.")) and hasattr(module, "weight")}  # fmt: skip
@@ -166,7 +177,7 @@ def test_from_coarse_to_fine():
         ({"stride": 8, "kernel": 6}, None, "FCN-8s: kernel must be odd, got 6"),
         ({"stride": 8, "stages": [(4, 1)]}, None, "FCN-8s: stages must be five, got 1"),
         ({"stride": 32, "padding": 50, "hidden": 4}, None,
-         "FCN-32s: padding must be at least 81 for kernel=7, got 50"),
+         "FCN-32s: padding must be at least 97 for kernel=7, got 50"),
         ({"stride": 16, "kernel": 1, "padding": 1, "hidden": 4}, torch.rand(1, 1, 32, 32),
          "FCN-16s: images must have shape (N, 3, H, W), got (1, 1, 32, 32)"),
     ],

@@ -60,6 +60,9 @@ class FCN(nn.Module):
         positive(self._op, num_classes=num_classes, in_channels=in_channels, hidden=hidden, kernel=kernel)
         if kernel % 2 == 0:
             raise ValueError(f"{self._op}: kernel must be odd, got {kernel}")
+        least = 16 * (kernel - 1) + 1  # leaves fc6 a position of a single pixel
+        if padding < least:
+            raise ValueError(f"{self._op}: padding must be at least {least} for kernel={kernel}, got {padding}")
         if len(stages) != 5:
             raise ValueError(f"{self._op}: stages must be five, got {len(stages)}")
         self.stride, self.in_channels = stride, in_channels
@@ -94,10 +97,6 @@ class FCN(nn.Module):
         self._last = "upscore" if self.stride == 32 else f"upscore{self.stride}"
         self.add_module(self._last, _upscore(classes, self.stride))
         self._offset = round(self.stride - 0.5 - first)
-        if self._offset < 0:
-            raise ValueError(
-                f"{self._op}: padding must be at least {padding - self._offset} for kernel={kernel}, got {padding}"
-            )
 
     def _convolutions(self, stages: Sequence[tuple[int, int]], padding: int) -> None:
         channels = self.in_channels
@@ -138,9 +137,10 @@ def _crop(maps: Tensor, offset: int, like: Tensor) -> Tensor:
 
 def _add(coarse: Tensor, fine: Tensor, offset: int) -> Tensor:
     """The sum where both are: position 0 of ``coarse`` lies at ``offset`` of ``fine``, which may be negative."""
-    if offset < 0:
-        return _crop(coarse, -offset, fine) + fine
-    return coarse + _crop(fine, offset, coarse)
+    before, after = max(0, -offset), max(0, offset)
+    rows, columns = (fine.shape[axis] - after for axis in (2, 3))
+    coarse = coarse[:, :, before : before + rows, before : before + columns]
+    return coarse + _crop(fine, after, coarse)
 
 
 def _torchvision_vgg(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
