@@ -21,6 +21,7 @@ def test_public_names_are_documented():
 
 
 NEEDED = {name: {"in_features": 4} for name in ("linear", "logistic", "perceptron", "mlp")}
+NEEDED["hypercolumn"] = {"backbone": "resnet18", "layers": ["layer1", "layer4"], "channels": [64, 512]}
 
 
 @pytest.mark.parametrize("name", saccade.models.list_models())

@@ -13,6 +13,8 @@ from torch import nn
 __all__ = ["build", "list_models", "register"]
 
 Constructor = TypeVar("Constructor", bound=Callable[..., nn.Module])
+# What constructors call the number of classes; the last two in the layouts of milesial's and fyu's networks.
+_CLASSES = ("num_classes", "n_classes", "classes")
 _CONSTRUCTORS: dict[str, Callable[..., nn.Module]] = {}
 
 
@@ -55,9 +57,10 @@ def build(name: str, *, num_classes: int | None = None, **options: Any) -> nn.Mo
     constructor = _CONSTRUCTORS[name]
     known = _parameters(constructor)
     if num_classes is not None:
-        if "num_classes" not in known:
+        own = next((option for option in _CLASSES if option in known), None)
+        if own is None:
             raise TypeError(f"build: {name} has no classes, got num_classes={num_classes!r}")
-        options["num_classes"] = num_classes
+        options[own] = num_classes
     for option in options:
         if option not in known:
             raise TypeError(f"build: {name} takes {', '.join(known)}; got {option!r}")

@@ -18,6 +18,7 @@ State = dict[str, Tensor]
 # DataParallel, by Lightning modules that hold the network as ``model`` or ``net``, and by torch.compile.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+_NO_WEIGHTS = ("mask_values",)  # which milesial's U-Net keeps among them: the grey value of each class
 _SHOWN = 20
 
 
@@ -66,7 +67,8 @@ def load_checkpoint(
     A state dict may be wrapped (``{"state_dict": ...}``, Lightning's checkpoints) and its keys prefixed (``module.``,
     ``model.``, ``_orig_mod.``). Other layouts are recognised: torchvision's ViT with ``mlp.linear_1``, batch
     normalisations without ``num_batches_tracked``, fyu/drn's segmentation networks (``base.3``) for the backbone of a
-    classifier. Values are converted to the dtype and device of the model's.
+    classifier and the reverse, torchvision's VGG-16 for an FCN, milesial's U-Net with biases before normalisations.
+    Values are converted to the dtype and device of the model's.
 
     Args:
         model: what to load into; it stays as it is where this raises.
@@ -118,6 +120,7 @@ def _unwrapped(content: Mapping[str, Any]) -> State:
         if inner is None:
             break
         content = inner
+    content = {key: value for key, value in content.items() if key not in _NO_WEIGHTS}
     for key, value in content.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"load_checkpoint: {key} must be a tensor, got {type(value).__name__}")

@@ -88,6 +88,7 @@ class DRN(_Dilated):
         layers: blocks (or convolutions) of the eight stages.
         num_classes: size of the output.
         in_channels: of the images.
+        widths: channels of the eight stages, before the block's expansion.
         norm_layer: makes a normalisation of a number of channels.
 
     Input: ``(N, in_channels, H, W)``; the reference's weights expect ImageNet's mean and standard deviation taken off.
@@ -97,8 +98,6 @@ class DRN(_Dilated):
     Source: Yu, Koltun and Funkhouser, Dilated Residual Networks, 2017.
     """
 
-    out_dim = 512
-
     def __init__(
         self,
         arch: str,
@@ -107,30 +106,34 @@ class DRN(_Dilated):
         *,
         num_classes: int = 1000,
         in_channels: int = 3,
+        widths: Sequence[int] = (16, 32, 64, 128, 256, 512, 512, 512),
         norm_layer: NormLayer = BatchNorm2d,
     ) -> None:
         positive(f"DRN-{arch}", num_classes=num_classes, in_channels=in_channels)
-        super().__init__(in_channels, 16, norm_layer)
-        first = Conv2d(in_channels, 16, 7, padding=3, bias=False)
-        self.arch = arch
+        if len(widths) != 8:
+            raise ValueError(f"DRN-{arch}: widths must be eight, got {len(widths)}")
+        stem = widths[0]
+        super().__init__(in_channels, stem, norm_layer)
+        first = Conv2d(in_channels, stem, 7, padding=3, bias=False)
+        self.arch, self.out_dim = arch, widths[7]
         if arch == "C":
-            self.conv1, self.bn1, self.relu = first, norm_layer(16), nn.ReLU()
-            self.layer1 = self._stage(BasicBlock, 16, layers[0], 1, (1, 1))
-            self.layer2 = self._stage(BasicBlock, 32, layers[1], 2, (1, 1))
+            self.conv1, self.bn1, self.relu = first, norm_layer(stem), nn.ReLU()
+            self.layer1 = self._stage(BasicBlock, stem, layers[0], 1, (1, 1))
+            self.layer2 = self._stage(BasicBlock, widths[1], layers[1], 2, (1, 1))
         else:
-            self.layer0 = FusedSequential(first, norm_layer(16), nn.ReLU())
-            self.layer1 = self._plain(16, layers[0], 1, 1)
-            self.layer2 = self._plain(32, layers[1], 2, 1)
-        self.layer3 = self._stage(block, 64, layers[2], 2, (1, 1))
-        self.layer4 = self._stage(block, 128, layers[3], 2, (1, 1))
-        self.layer5 = self._stage(block, 256, layers[4], 1, (2, 2))
-        self.layer6 = self._stage(block, 512, layers[5], 1, (4, 4))
+            self.layer0 = FusedSequential(first, norm_layer(stem), nn.ReLU())
+            self.layer1 = self._plain(stem, layers[0], 1, 1)
+            self.layer2 = self._plain(widths[1], layers[1], 2, 1)
+        self.layer3 = self._stage(block, widths[2], layers[2], 2, (1, 1))
+        self.layer4 = self._stage(block, widths[3], layers[3], 2, (1, 1))
+        self.layer5 = self._stage(block, widths[4], layers[4], 1, (2, 2))
+        self.layer6 = self._stage(block, widths[5], layers[5], 1, (4, 4))
         if arch == "C":
-            self.layer7 = self._stage(BasicBlock, 512, layers[6], 1, (2, 2), residual=False)
-            self.layer8 = self._stage(BasicBlock, 512, layers[7], 1, (1, 1), residual=False)
+            self.layer7 = self._stage(BasicBlock, widths[6], layers[6], 1, (2, 2), residual=False)
+            self.layer8 = self._stage(BasicBlock, widths[7], layers[7], 1, (1, 1), residual=False)
         else:
-            self.layer7 = self._plain(512, layers[6], 1, 2)
-            self.layer8 = self._plain(512, layers[7], 1, 1)
+            self.layer7 = self._plain(widths[6], layers[6], 1, 2)
+            self.layer8 = self._plain(widths[7], layers[7], 1, 1)
         self.avgpool = AdaptiveAvgPool2d(1)
         self.fc = Conv2d(self.out_dim, num_classes, 1)
         self._initialize()
@@ -148,7 +151,7 @@ class DRN(_Dilated):
         return FusedSequential(*modules)
 
     def features(self, images: Tensor) -> Tensor:
-        """The last stage's feature maps, ``(N, 512, H / 8, W / 8)``."""
+        """The last stage's feature maps, ``(N, out_dim, H / 8, W / 8)``."""
         check_images(f"DRN-{self.arch}", images, self.in_channels)
         maps = norm_act(self.bn1, self.conv1(images)) if self.arch == "C" else self.layer0(images)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from saccade.models._checks import features_of, positive
@@ -267,6 +267,8 @@ class MLP(nn.Module):
 
 
 def _flat(op: str, samples: Tensor, in_features: int) -> Tensor:
+    if issubclass(type(samples), fx.Proxy):  # a stand-in, see check_images
+        return samples.flatten(1)
     if samples.dim() < 2 or samples[0:0].flatten(1).shape[1] != in_features:
         raise ValueError(f"{op}: samples must have {in_features} features each, got shape {tuple(samples.shape)}")
     return samples.flatten(1)
