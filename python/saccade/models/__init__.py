@@ -4,6 +4,15 @@ from saccade.models._registry import build, list_models, register
 from saccade.models.alexnet import alexnet, vgg16
 from saccade.models.autoencoder import add_noise, denoising_autoencoder
 from saccade.models.checkpoint import CheckpointError, LoadReport, load_checkpoint
+from saccade.models.detection import (
+    fasterrcnn_resnet50_fpn,
+    fasterrcnn_resnet50_fpn_v2,
+    fasterrcnn_small,
+    maskrcnn_resnet50_fpn,
+    maskrcnn_small,
+    retinanet_resnet50_fpn,
+    retinanet_small,
+)
 from saccade.models.drn import (
     drn_a_50,
     drn_c_26,
@@ -49,12 +58,17 @@ __all__ = [
     "drn_d_54",
     "drn_d_56",
     "drn_d_105",
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "fasterrcnn_small",
     "lenet5",
     "linear",
     "list_models",
     "load_checkpoint",
     "logistic",
     "map_loss",
+    "maskrcnn_resnet50_fpn",
+    "maskrcnn_small",
     "mlp",
     "perceptron",
     "register",
@@ -66,6 +80,8 @@ __all__ = [
     "resnet_small",
     "resnext50_32x4d",
     "resnext101_32x8d",
+    "retinanet_resnet50_fpn",
+    "retinanet_small",
     "vgg16",
     "vit_b_16",
     "vit_tiny",
