@@ -18,7 +18,13 @@ from torchvision.models import detection as theirs_of  # noqa: E402
 from torchvision.models.detection import backbone_utils  # noqa: E402
 
 SIZES = {"min_size": 64, "max_size": 100}
-FEW = {**SIZES, "rpn_post_nms_top_n_train": 60, "rpn_post_nms_top_n_test": 30}
+FEW = {
+    **SIZES,
+    "rpn_post_nms_top_n_train": 40,
+    "rpn_post_nms_top_n_test": 30,
+    "box_batch_size_per_image": 24,
+    "box_detections_per_img": 8,
+}
 KINDS = {
     "fasterrcnn": (FasterRCNN, theirs_of.FasterRCNN, FEW),
     "maskrcnn": (MaskRCNN, theirs_of.MaskRCNN, FEW),
@@ -175,8 +181,8 @@ def test_trains(name):
         mask[0, y : y + 26, x : x + 26] = 1
         images.append(image)
         targets.append({"boxes": torch.tensor([[x, y, x + 26.0, y + 26]]), "labels": torch.tensor([1]), "masks": mask})
-    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
-    for _ in range(40):
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(80):
         loss = sum(model(images, targets).values())
         optimizer.zero_grad()
         loss.backward()
@@ -224,7 +230,7 @@ def test_each_image_alone_finds_the_same(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_autocast(name):
-    model = saccade.models.build(name)
+    model = saccade.models.build(name, num_classes=5)
     images = some_images()[:2]
     with torch.autocast("cpu", torch.bfloat16):
         losses = model(images, some_targets(images, (2, 1)))
@@ -326,7 +332,7 @@ def test_errors_of_options(options, kind, message):
 def test_options_of_the_base_class_are_known():
     model = saccade.models.build("maskrcnn_small", num_classes=3, box_score_thresh=0.9)
     assert model.roi_heads.score_thresh == 0.9
-    with pytest.raises(TypeError, match=r"^build: maskrcnn_small takes box_batch_size_per_image, .*; got 'colour'$"):
+    with pytest.raises(TypeError, match=r"^build: maskrcnn_small takes bbox_reg_weights, .*; got 'colour'$"):
         saccade.models.build("maskrcnn_small", colour=1)
 
 

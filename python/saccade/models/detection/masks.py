@@ -12,7 +12,7 @@ from saccade import ops
 
 __all__ = ["crop_masks", "paste_masks"]
 
-_TEMPORARY = 2**22  # numbers in the rows of a chunk that is pasted at once
+_TEMPORARY = 2**22  # pixels of the masks that are pasted at once
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, image_size: Sequence[int], padding: int = 1) -> Tensor:
@@ -20,7 +20,8 @@ def paste_masks(masks: Tensor, boxes: Tensor, image_size: Sequence[int], padding
 
     A mask grows by ``padding`` zeros on each side and its box by as much; corners are truncated to whole pixels and
     the lower right one belongs to the box. Values in between are bilinear. Two products of matrices for each mask, one
-    for its rows and one for its columns: interpolation, position and clipping are in their weights.
+    for its rows and one for its columns: interpolation, position and clipping are in their weights. Differentiable in the
+    masks.
 
     Args:
         masks: ``(N, 1, S, S)`` or ``(N, S, S)``, floating.
@@ -51,12 +52,12 @@ def paste_masks(masks: Tensor, boxes: Tensor, image_size: Sequence[int], padding
     first, last = (centre - half).long(), (centre + half).long()
     result = masks.new_empty(masks.shape[0], height, width)
     masks = functional.pad(masks, (padding,) * 4)
-    step = max(_TEMPORARY // max(height, width, 1) // masks.shape[-1], 1)
+    step = max(_TEMPORARY // max(height * width, 1), 1)
     for start in range(0, masks.shape[0], step):
         part = slice(start, start + step)
         rows = _weights(first[part, 1], last[part, 1], height, masks)
         columns = _weights(first[part, 0], last[part, 0], width, masks)
-        torch.bmm(rows @ masks[part], columns.transpose(1, 2), out=result[part])
+        result[part] = rows @ masks[part] @ columns.transpose(1, 2)
     return result[:, None]
 
 
