@@ -20,8 +20,8 @@ def paste_masks(masks: Tensor, boxes: Tensor, image_size: Sequence[int], padding
 
     A mask grows by ``padding`` zeros on each side and its box by as much; corners are truncated to whole pixels and
     the lower right one belongs to the box. Values in between are bilinear. Two products of matrices for each mask, one
-    for its rows and one for its columns: interpolation, position and clipping are in their weights. Differentiable in the
-    masks.
+    for its rows and one for its columns: interpolation, position and clipping are in their weights. Masks have a
+    gradient.
 
     Args:
         masks: ``(N, 1, S, S)`` or ``(N, S, S)``, floating.
