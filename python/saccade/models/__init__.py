@@ -12,6 +12,11 @@ from saccade.models.detection import (
     maskrcnn_small,
     retinanet_resnet50_fpn,
     retinanet_small,
+    yolo_small,
+    yolov2,
+    yolov2_tiny,
+    yolov3,
+    yolov3_tiny,
 )
 from saccade.models.drn import (
     drn_a_50,
@@ -85,4 +90,9 @@ __all__ = [
     "vgg16",
     "vit_b_16",
     "vit_tiny",
+    "yolo_small",
+    "yolov2",
+    "yolov2_tiny",
+    "yolov3",
+    "yolov3_tiny",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AFTERWARDS", "RENAMINGS", "CheckpointError", "LoadReport", "load_checkpoint"]
+__all__ = ["AFTERWARDS", "READERS", "RENAMINGS", "CheckpointError", "LoadReport", "load_checkpoint"]
 
 State = dict[str, Tensor]
 # Under which keys files keep a state dict beside other things, and what is put before its keys: by
@@ -67,7 +67,7 @@ def load_checkpoint(
     ``model.``, ``_orig_mod.``). Other layouts are recognised: torchvision's ViT with ``mlp.linear_1``, batch
     normalisations without ``num_batches_tracked`` or with, where the model's are frozen, fyu/drn's segmentation networks
     (``base.3``) for the backbone of a classifier, torchvision's first detectors (``rpn.head.conv.weight``), whose frozen
-    batch normalisations have no ``eps``. Values are converted to the dtype and device of the model's.
+    batch normalisations have no ``eps``. Darknet's ``.weights`` are read for its models. Values are converted to the dtype and device of the model's.
 
     Args:
         model: what to load into; it stays as it is where this raises.
@@ -85,7 +85,7 @@ def load_checkpoint(
     >>> print(report)
     mis-shaped (2): fc.weight (7, 64) in the checkpoint, (10, 64) in the model; fc.bias (7,) in the checkpoint, (10,) in the model
     """  # noqa: E501
-    state = _unwrapped(source if isinstance(source, Mapping) else _read(source))
+    state = _unwrapped(source if isinstance(source, Mapping) else _read(model, source))
     own: State = model.state_dict()
     state, renamed = _translated(state, own)
     report = _compare(state, own, renamed)
@@ -98,11 +98,13 @@ def load_checkpoint(
     return report
 
 
-def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+def _read(model: nn.Module, path: str | os.PathLike[str]) -> Mapping[str, Any]:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"load_checkpoint: source must be a path or a dict, got {type(path).__name__}")
     if not Path(path).exists():
         raise FileNotFoundError(f"load_checkpoint: there is no file {os.fspath(path)}")
+    if Path(path).suffix in READERS:
+        return READERS[Path(path).suffix](model, path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise whatever the unpickler stumbles over
@@ -164,6 +166,8 @@ RENAMINGS: dict[str, Callable[[State, State], State]] = {
     "torchvision ViT 1": _torchvision_vit_1,
     "fyu/drn segmentation": _drn_segmentation,
 }
+# By the ending of a file: what reads those that torch did not write, for a model.
+READERS: dict[str, Callable[[nn.Module, str | os.PathLike[str]], State]] = {}
 # What else a layout asks for, done to the model once its weights are copied.
 AFTERWARDS: dict[str, Callable[[nn.Module], None]] = {}
 
