@@ -211,6 +211,8 @@ def test_any_sizes(name):
     assert all(loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()
     assert model.backbone.body.conv1.weight.grad.abs().max() > 0
+    # Every weight has a gradient, zeros if need be: distributed training waits for each.
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
     first = losses.get("loss_box_reg", losses.get("bbox_regression"))
     assert first == 0
 
@@ -239,6 +241,16 @@ def test_autocast(name):
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         found = model.eval()(images)
     assert found[0]["boxes"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_bfloat16_weights(name):
+    model = saccade.models.build(name, num_classes=5).bfloat16()
+    images = [image.bfloat16() for image in some_images()[:2]]
+    losses = model(images, some_targets(images, (2, 1)))
+    assert all(loss.isfinite() for loss in losses.values())
+    with torch.no_grad():
+        assert model.eval()(images)[0]["boxes"].isfinite().all()
 
 
 def test_a_generator_decides_what_is_learned_from():

@@ -296,6 +296,14 @@ def test_a_box_outside_of_the_image():
     assert paste_masks(torch.ones(2, 1, 28, 28), boxes, (20, 25)).abs().max() == 0
 
 
+def test_pasted_halves():
+    masks, boxes = torch.rand(5, 1, 28, 28).bfloat16(), some_boxes(5, 300)
+    exact = paste_masks(masks.float(), boxes, (400, 500))
+    assert torch.equal(paste_masks(masks, boxes, (400, 500)), exact.bfloat16())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(paste_masks(masks.float(), boxes, (400, 500)), exact)
+
+
 def test_no_masks():
     assert paste_masks(torch.zeros(0, 1, 28, 28), torch.zeros(0, 4), (8, 9)).shape == (0, 1, 8, 9)
 

@@ -20,8 +20,8 @@ def cluster_anchors(
     """k-means on the sizes of boxes, with ``1 - IoU`` for the distance.
 
     Euclid's distance would let large boxes make the larger errors. Starts from k sizes drawn far apart (k-means++);
-    a cluster that loses its last box starts anew at the box that is farthest from its anchor. Of several starts the best
-    is returned.
+    a cluster that loses its last box starts anew at the box that is farthest from its anchor. Of several starts the
+    best is returned.
 
     Args:
         sizes: ``(N, 2)`` widths and heights, positive, in any unit.

@@ -30,7 +30,7 @@ def paste_masks(masks: Tensor, boxes: Tensor, image_size: Sequence[int], padding
         padding: see above.
 
     Returns:
-        ``(N, 1, height, width)`` in the dtype of ``masks``.
+        ``(N, 1, height, width)`` in the dtype of ``masks``; halves are computed in float32, under autocast too.
 
     Source: He et al., Mask R-CNN, 2017, section 3; torchvision's paste_masks_in_image.
 
@@ -51,13 +51,14 @@ def paste_masks(masks: Tensor, boxes: Tensor, image_size: Sequence[int], padding
     half = half * ((side + 2 * padding) / side)
     first, last = (centre - half).long(), (centre + half).long()
     result = masks.new_empty(masks.shape[0], height, width)
-    masks = functional.pad(masks, (padding,) * 4)
+    masks = functional.pad(masks, (padding,) * 4).to(torch.promote_types(masks.dtype, torch.float32))
     step = max(_TEMPORARY // max(height * width, 1), 1)
     for start in range(0, masks.shape[0], step):
         part = slice(start, start + step)
         rows = _weights(first[part, 1], last[part, 1], height, masks)
         columns = _weights(first[part, 0], last[part, 0], width, masks)
-        result[part] = rows @ masks[part] @ columns.transpose(1, 2)
+        with torch.autocast(masks.device.type, enabled=False):
+            result[part] = (rows @ masks[part] @ columns.transpose(1, 2)).to(result.dtype)
     return result[:, None]
 
 

@@ -94,7 +94,7 @@ class RoIHeads(nn.Module):
         assert self.mask_head is not None
         assert self.mask_predictor is not None
         logits: Tensor = self.mask_predictor(self.mask_head(self.mask_roi_pool(features, boxes, size)))
-        return logits
+        return logits.to(boxes[0].dtype)
 
     def _detections(
         self, logits: Tensor, codes: Tensor, proposals: list[Tensor], sizes: list[tuple[int, int]]
@@ -129,10 +129,10 @@ class RoIHeads(nn.Module):
         objects = torch.where(label > 0)[0]
         wanted = torch.cat([box[source] for box, source in zip(found, sources, strict=True)])
         offsets = self.box_coder.encode(wanted, torch.cat(boxes))
-        codes = codes.reshape(len(label), logits.shape[1], 4)[objects, label[objects]]
-        box_loss = functional.smooth_l1_loss(codes, offsets.to(codes.dtype), beta=1 / 9, reduction="sum")
+        codes = codes.to(offsets.dtype).reshape(len(label), logits.shape[1], 4)[objects, label[objects]]
+        box_loss = functional.smooth_l1_loss(codes, offsets, beta=1 / 9, reduction="sum")
         losses = {
-            "loss_classifier": functional.cross_entropy(logits, label),
+            "loss_classifier": functional.cross_entropy(logits.to(offsets.dtype), label),
             "loss_box_reg": box_loss / label.numel(),
         }
         if self.mask_predictor is not None:
@@ -155,7 +155,7 @@ class RoIHeads(nn.Module):
         side = logits.shape[-1]
         wanted = torch.cat([crop_masks(m, b, s, side) for m, b, s in zip(masks, boxes, sources, strict=True) if len(b)])
         own = logits[torch.arange(len(labels), device=labels.device), labels]
-        return functional.binary_cross_entropy_with_logits(own, wanted.to(own.dtype))
+        return functional.binary_cross_entropy_with_logits(own.to(wanted.dtype), wanted)
 
     def _sample(
         self, proposals: list[Tensor], boxes: list[Tensor], labels: list[Tensor]
