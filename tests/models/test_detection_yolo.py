@@ -260,11 +260,13 @@ def test_trains():
         images.append(image)
         targets.append({"boxes": torch.tensor([[x, y, x + 26.0, y + 26]]), "labels": torch.tensor([1])})
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, 100)
     for _ in range(100):
         loss = sum(model(images, targets).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
     with torch.no_grad():
         for found, target in zip(model.eval()(images), targets, strict=True):
             assert found["labels"].tolist() == [1]
