@@ -7,6 +7,7 @@ import torch
 
 import saccade
 from saccade.ops import FrozenBatchNorm2d
+from tests.util.reference_models import relative
 
 torchvision = pytest.importorskip("torchvision")
 
@@ -54,6 +55,25 @@ def test_old_names(name, how):
     assert list(model.state_dict()) == list(state)
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     assert {m.eps for m in model.modules() if isinstance(m, FrozenBatchNorm2d)} == {0.0}
+
+
+def test_old_weights_give_the_old_features():
+    """Small variances, as trained networks have them in places: with ``eps`` the features would be others."""
+    model, other = (saccade.models.fasterrcnn_resnet50_fpn(4, norm_layer=FrozenBatchNorm2d) for _ in range(2))
+    reference = theirs("fasterrcnn_resnet50_fpn")
+    state = reference.state_dict()
+    for key, value in state.items():
+        if key.endswith("running_var"):
+            value.fill_(3e-5)
+            state[key.replace("running_var", "weight")].fill_(4e-3)
+    model.load_state_dict(old_names(state))
+    other.load_state_dict(state)
+    torchvision.models.detection._utils.overwrite_eps(reference, 0.0)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        for name, expected in reference.backbone(images).items():
+            assert relative(model.backbone(images)[name], expected) < 1e-4
+            assert relative(other.backbone(images)[name], expected) > 0.1
 
 
 def test_present_names_keep_eps():
