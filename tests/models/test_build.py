@@ -20,6 +20,12 @@ def test_public_names_are_documented():
     assert [name for name in saccade.models.__all__ if not getattr(saccade.models, name).__doc__] == []
 
 
+CLASSES = {  # of detectors, by the beginning of the name: what has a row for each class
+    "fasterrcnn": "roi_heads.box_predictor.cls_score.bias",
+    "maskrcnn": "roi_heads.mask_predictor.mask_fcn_logits.bias",
+    "retinanet": "head.classification_head.cls_logits.bias",
+}
+ROWS = {"retinanet": 9 * 7, "yolo": 3 * (5 + 7), "yolov2": 5 * (5 + 7), "yolov3": 3 * (5 + 7)}
 NEEDED = {name: {"in_features": 4} for name in ("linear", "logistic", "perceptron", "mlp")}
 NEEDED["hypercolumn"] = {"backbone": "resnet18", "layers": ["layer1", "layer4"], "channels": [64, 512]}
 
@@ -29,9 +35,9 @@ def test_every_model_is_built_for_any_classes(name):
     with torch.device("meta"):  # shapes without values: the large ones too
         model = saccade.models.build(name, **NEEDED.get(name, {}))
         if name != "denoising_autoencoder":
-            few = saccade.models.build(name, num_classes=7, **NEEDED.get(name, {}))
-            last = list(few.state_dict().values())[-1]
-            assert last.shape[0] == 7
+            few = saccade.models.build(name, num_classes=7, **NEEDED.get(name, {})).state_dict()
+            rows = few[CLASSES.get(name.split("_")[0], list(few)[-1])].shape[0]
+            assert rows == ROWS.get(name.split("_")[0], 7)
     assert model.training
     assert sum(parameter.numel() for parameter in model.parameters()) > 0
 

@@ -4,6 +4,20 @@ from saccade.models._registry import build, list_models, register
 from saccade.models.alexnet import alexnet, vgg16
 from saccade.models.autoencoder import add_noise, denoising_autoencoder
 from saccade.models.checkpoint import CheckpointError, LoadReport, load_checkpoint
+from saccade.models.detection import (
+    fasterrcnn_resnet50_fpn,
+    fasterrcnn_resnet50_fpn_v2,
+    fasterrcnn_small,
+    maskrcnn_resnet50_fpn,
+    maskrcnn_small,
+    retinanet_resnet50_fpn,
+    retinanet_small,
+    yolo_small,
+    yolov2,
+    yolov2_tiny,
+    yolov3,
+    yolov3_tiny,
+)
 from saccade.models.drn import (
     drn_a_50,
     drn_c_26,
@@ -80,6 +94,9 @@ __all__ = [
     "drn_d_105",
     "drn_seg",
     "drn_seg_small",
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "fasterrcnn_small",
     "fcn8s",
     "fcn8s_small",
     "fcn16s",
@@ -97,6 +114,8 @@ __all__ = [
     "load_checkpoint",
     "logistic",
     "map_loss",
+    "maskrcnn_resnet50_fpn",
+    "maskrcnn_small",
     "mlp",
     "perceptron",
     "pspnet50",
@@ -111,10 +130,17 @@ __all__ = [
     "resnet_small",
     "resnext50_32x4d",
     "resnext101_32x8d",
+    "retinanet_resnet50_fpn",
+    "retinanet_small",
     "segmenter_tiny",
     "unet",
     "unet_small",
     "vgg16",
     "vit_b_16",
     "vit_tiny",
+    "yolo_small",
+    "yolov2",
+    "yolov2_tiny",
+    "yolov3",
+    "yolov3_tiny",
 ]

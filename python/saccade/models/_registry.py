@@ -21,7 +21,8 @@ _CONSTRUCTORS: dict[str, Callable[..., nn.Module]] = {}
 def register(constructor: Constructor) -> Constructor:
     """Make a function known to :func:`build` by its own name.
 
-    Options that it takes as ``**options`` are the keyword-only ones of the class that it is annotated to return.
+    Options that it takes as ``**options`` are the keyword-only ones of the class that it is annotated to return, and of
+    its base class where that takes ``**options`` too.
     """
     _CONSTRUCTORS[constructor.__name__] = constructor
     return constructor
@@ -80,8 +81,18 @@ def _parameters(constructor: Callable[..., nn.Module]) -> dict[str, bool]:
     found: dict[str, inspect.Parameter] = {}
     for parameter in inspect.signature(constructor).parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
-            returned = inspect.signature(typing.get_type_hints(constructor)["return"]).parameters.values()
-            found |= {option.name: option for option in returned if option.kind is option.KEYWORD_ONLY}
+            found |= _options(typing.get_type_hints(constructor)["return"])
         else:
             found[parameter.name] = parameter
     return {name: found[name].default is inspect.Parameter.empty for name in sorted(found)}
+
+
+def _options(returned: type) -> dict[str, inspect.Parameter]:
+    """Keyword-only parameters of a class, and of the classes before it as long as one hands on ``**options``."""
+    found: dict[str, inspect.Parameter] = {}
+    for level in returned.__mro__:
+        parameters = inspect.signature(level).parameters.values()
+        found = {option.name: option for option in parameters if option.kind is option.KEYWORD_ONLY} | found
+        if not any(option.kind is option.VAR_KEYWORD for option in parameters):
+            break
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["RENAMINGS", "CheckpointError", "LoadReport", "load_checkpoint"]
+__all__ = ["AFTERWARDS", "READERS", "RENAMINGS", "CheckpointError", "LoadReport", "load_checkpoint"]
 
 State = dict[str, Tensor]
 # Under which keys files keep a state dict beside other things, and what is put before its keys: by
@@ -66,9 +66,11 @@ def load_checkpoint(
 
     A state dict may be wrapped (``{"state_dict": ...}``, Lightning's checkpoints) and its keys prefixed (``module.``,
     ``model.``, ``_orig_mod.``). Other layouts are recognised: torchvision's ViT with ``mlp.linear_1``, batch
-    normalisations without ``num_batches_tracked``, fyu/drn's segmentation networks (``base.3``) for the backbone of a
-    classifier and the reverse, torchvision's VGG-16 for an FCN, milesial's U-Net with biases before normalisations.
-    Values are converted to the dtype and device of the model's.
+    normalisations without ``num_batches_tracked`` or with, where the model's are frozen, fyu/drn's segmentation networks
+    (``base.3``) for the backbone of a classifier and the reverse, torchvision's VGG-16 for an FCN, milesial's U-Net with
+    biases before normalisations, torchvision's first detectors (``rpn.head.conv.weight``), whose frozen batch
+    normalisations have no ``eps``. Darknet's ``.weights`` are read for its models. Values are converted to the dtype and
+    device of the model's.
 
     Args:
         model: what to load into; it stays as it is where this raises.
@@ -86,21 +88,26 @@ def load_checkpoint(
     >>> print(report)
     mis-shaped (2): fc.weight (7, 64) in the checkpoint, (10, 64) in the model; fc.bias (7,) in the checkpoint, (10,) in the model
     """  # noqa: E501
-    state = _unwrapped(source if isinstance(source, Mapping) else _read(source))
+    state = _unwrapped(source if isinstance(source, Mapping) else _read(model, source))
     own: State = model.state_dict()
     state, renamed = _translated(state, own)
     report = _compare(state, own, renamed)
     if strict and not report.fits:
         raise CheckpointError(f"load_checkpoint: the checkpoint does not fit {type(model).__name__}:\n{report}", report)
     _copy(model, {key: value for key, value in state.items() if key in own and key not in report.mis_shaped})
+    for name in renamed:
+        if name in AFTERWARDS:
+            AFTERWARDS[name](model)
     return report
 
 
-def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+def _read(model: nn.Module, path: str | os.PathLike[str]) -> Mapping[str, Any]:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"load_checkpoint: source must be a path or a dict, got {type(path).__name__}")
     if not Path(path).exists():
         raise FileNotFoundError(f"load_checkpoint: there is no file {os.fspath(path)}")
+    if Path(path).suffix in READERS:
+        return READERS[Path(path).suffix](model, path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise whatever the unpickler stumbles over
@@ -163,6 +170,10 @@ RENAMINGS: dict[str, Callable[[State, State], State]] = {
     "torchvision ViT 1": _torchvision_vit_1,
     "fyu/drn segmentation": _drn_segmentation,
 }
+# By the ending of a file: what reads those that torch did not write, for a model.
+READERS: dict[str, Callable[[nn.Module, str | os.PathLike[str]], State]] = {}
+# What else a layout asks for, done to the model once its weights are copied.
+AFTERWARDS: dict[str, Callable[[nn.Module], None]] = {}
 
 
 def _translated(state: State, own: State) -> tuple[State, list[str]]:
@@ -190,7 +201,7 @@ def _compare(state: State, own: State, renamed: list[str]) -> LoadReport:
     counters = {key for key in own if key.endswith("num_batches_tracked")}  # files of before 2018 lack them
     return LoadReport(
         missing=[key for key in own if key not in state and key not in counters],
-        unexpected=[key for key in state if key not in own],
+        unexpected=[key for key in state if key not in own and not _counter_of_frozen(key, own)],
         mis_shaped={
             key: (tuple(value.shape), tuple(own[key].shape))
             for key, value in state.items()
@@ -198,6 +209,12 @@ def _compare(state: State, own: State, renamed: list[str]) -> LoadReport:
         },
         renamed=renamed,
     )
+
+
+def _counter_of_frozen(key: str, own: State) -> bool:
+    """Whether a frozen batch normalisation, which counts no batches, stands where the checkpoint's did."""
+    before, _, name = key.rpartition(".")
+    return name == "num_batches_tracked" and f"{before}.running_var" in own
 
 
 def _copy(model: nn.Module, state: State) -> None:

@@ -1,0 +1,46 @@
+"""What proposals and detections have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from saccade import ops
+from saccade.models._fused import FusedSequential
+from saccade.models.residual import NormLayer
+from saccade.nn import Conv2d
+
+__all__ = ["clip_boxes", "conv_block", "rows_of", "suppress"]
+
+
+def conv_block(in_channels: int, out_channels: int, norm_layer: NormLayer | None = None) -> nn.Sequential:
+    """A 3x3 convolution, a normalisation where one is given (then no bias), and ReLU."""
+    norm = [] if norm_layer is None else [norm_layer(out_channels)]
+    return FusedSequential(Conv2d(in_channels, out_channels, 3, padding=1, bias=not norm), *norm, nn.ReLU())
+
+
+def rows_of(maps: Tensor, columns: int) -> Tensor:
+    """``(N, A * columns, H, W)`` to ``(N, H * W * A, columns)``."""
+    n, _, height, width = maps.shape
+    return maps.view(n, -1, columns, height, width).permute(0, 3, 4, 1, 2).reshape(n, -1, columns)
+
+
+def clip_boxes(boxes: Tensor, image: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Boxes ``(..., 4)`` clipped to the images of the indices ``image``, ``(...)``."""
+    limits = boxes.new_tensor([[width, height, width, height] for height, width in sizes])
+    return torch.minimum(boxes.clamp(min=0), limits[image])
+
+
+def suppress(
+    boxes: Tensor, scores: Tensor, image: Tensor, group: Tensor, images: int, iou_threshold: float, best: int
+) -> list[Tensor]:
+    """Non-maximum suppression within each image and group, of all images in one call.
+
+    Returns, for each image, the indices of its ``best`` boxes in descending order of score.
+    """
+    keep = ops.batched_nms(boxes, scores, group * images + image, iou_threshold)
+    owner = image[keep]
+    counts = torch.bincount(owner, minlength=images).tolist()
+    return [kept[:best] for kept in keep[owner.argsort(stable=True)].split(counts)]
