@@ -191,6 +191,7 @@ WINOGRAD = {
 }
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("case", WINOGRAD.values(), ids=WINOGRAD)
 def test_winograd_gradient_of_the_weight(case):
     """As the plain gradient within 5e-6 of its norm; the same bits from both formats and any number of threads."""
@@ -211,6 +212,7 @@ def test_winograd_gradient_of_the_weight(case):
     assert all(torch.equal(found[0], other) for other in found[1:])
 
 
+@pytest.mark.native
 def test_winograd_gradient_is_taken_where_it_is_faster():
     x, weight = torch.randn(2, 64, 28, 28), torch.randn(64, 64, 3, 3, requires_grad=True)
     grad = torch.randn(2, 64, 28, 28)
