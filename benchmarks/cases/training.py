@@ -25,8 +25,8 @@ def cases(quick: bool) -> Iterator[Case]:
             name=f"training/{name}-{batch}x{side}",
             operation="training step",
             size=f"{name}, {batch}×3×{side}×{side}",
-            threads=(1, 2),
-            bar={2: 1.15},
+            threads=(2,),
+            bar=1.15,
             prepare=partial(_work, name, batch, side),
         )
 
