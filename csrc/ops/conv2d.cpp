@@ -15,7 +15,6 @@ Taps forward_taps(const ConvShape& shape) {
     for (std::int64_t j = 0; j < shape.x.kernel; ++j) {
       taps.y.push_back(i * shape.y.dilation - shape.y.padding);
       taps.x.push_back(j * shape.x.dilation - shape.x.padding);
-      taps.weight.push_back(i * shape.x.kernel + j);
     }
   return taps;
 }

@@ -15,7 +15,7 @@ namespace saccade {
 struct Taps {
   std::vector<std::int64_t> y, x, weight;
 
-  std::int64_t count() const { return static_cast<std::int64_t>(weight.size()); }
+  std::int64_t count() const { return static_cast<std::int64_t>(y.size()); }
 };
 
 // scale and shift of the epilogue, the bias folded in.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade._files import replace_whole
 from saccade.classic._boosting import Tree
 
 __all__ = ["fingerprint", "load_checkpoint", "save_checkpoint"]
@@ -35,10 +36,10 @@ def save_checkpoint(
     records: Sequence[Sequence[Any]],
     negatives: NDArray[np.uint8],
 ) -> None:
-    """Write aside, then rename: where this fails, the file that was there is still there."""
+    """Replace the file as a whole: where this fails, the one that was there is still there."""
     every = [tree for stage in trees for tree in stage]
-    aside = Path(path).with_name(Path(path).name + ".part")
-    try:
+
+    def write(aside: Path) -> None:
         with aside.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -53,12 +54,8 @@ def save_checkpoint(
                 leaves=np.concatenate([tree.leaves for tree in every]),
                 negatives=negatives,
             )
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+
+    replace_whole(Path(path), write)
 
 
 def load_checkpoint(

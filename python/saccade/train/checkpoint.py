@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+
+from saccade._files import replace_whole
 
 __all__ = ["AtomicCheckpointIO", "KeepCheckpoints", "read_checkpoint", "write_checkpoint"]
 
@@ -25,7 +26,8 @@ def write_checkpoint(checkpoint: Any, path: str | os.PathLike[str]) -> None:
     >>> read_checkpoint(path)
     {'weight': tensor([1., 1.])}
     """
-    _replace(Path(path), lambda aside: torch.save(checkpoint, aside))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    replace_whole(Path(path), lambda aside: torch.save(checkpoint, aside))
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Any:
@@ -37,26 +39,6 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
     except Exception as error:  # a broken file may raise nearly anything
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise ValueError(f"checkpoint: {path} cannot be read: {reason}") from error
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    aside = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        write(aside)
-        # The name must not reach the disk before the content does.
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -130,7 +112,7 @@ class KeepCheckpoints(Checkpoint):
         better = self._compare(trainer)
         trainer.save_checkpoint(self.last)
         if better and trainer.is_global_zero:
-            _replace(self.best, lambda aside: shutil.copyfile(self.last, aside))
+            replace_whole(self.best, lambda aside: shutil.copyfile(self.last, aside))
         trainer.strategy.barrier("best.ckpt")
 
     def _compare(self, trainer: L.Trainer) -> bool:

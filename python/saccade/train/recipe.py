@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from saccade import data as datasets
 from saccade._extras import require
+from saccade._files import replace_whole
 from saccade.models import build, map_loss
 from saccade.models._registry import _CONSTRUCTORS, _parameters
 from saccade.train.checkpoint import read_checkpoint
@@ -211,9 +212,7 @@ def train_classifier(
         folder = Path(out)
         if task.confusion_matrix is not None:
             plot_confusion_matrix(task.confusion_matrix, folder / "confusion_matrix.png", sets.classes)
-        aside = folder / "summary.json.part"
-        aside.write_text(json.dumps(summary, indent=1) + "\n")
-        aside.replace(folder / "summary.json")
+        replace_whole(folder / "summary.json", lambda aside: aside.write_text(json.dumps(summary, indent=1) + "\n"))
     return summary, run
 
 
