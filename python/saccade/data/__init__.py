@@ -10,6 +10,7 @@ from saccade.data.digits import digits
 from saccade.data.disjoint import Overlap, OverlapError, check_disjoint
 from saccade.data.folder_dataset import FolderDataset, UnreadableImage
 from saccade.data.loader import SeededSampler, loader
+from saccade.data.scenes import Scene, SceneDataset
 from saccade.data.splits import split
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "FolderDataset",
     "Overlap",
     "OverlapError",
+    "Scene",
+    "SceneDataset",
     "SeededSampler",
     "UnreadableImage",
     "check_disjoint",
