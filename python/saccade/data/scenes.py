@@ -129,7 +129,7 @@ def _draw(rng: np.random.Generator, size: tuple[int, int], shapes: tuple[int, in
 def _is_visible(mask: NDArray[np.bool_], area: int) -> bool:
     if int(mask.sum()) < _VISIBLE * area:
         return False
-    return min(np.count_nonzero(mask.any(axis)) for axis in (0, 1)) >= _MIN_EXTENT
+    return all(int(np.count_nonzero(mask.any(axis))) >= _MIN_EXTENT for axis in (0, 1))
 
 
 def _boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
