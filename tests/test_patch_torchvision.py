@@ -37,6 +37,7 @@ BOXES, SCORES = some_boxes(), torch.rand(40, generator=torch.Generator().manual_
 CLASSES = torch.arange(40) % 3
 MAP = torch.rand(1, 36, 16, 16, generator=torch.Generator().manual_seed(3))
 MASKS = MAP[0] > 0.9
+SQUARES = torch.rand(40, 1, 7, 7, generator=torch.Generator().manual_seed(5))
 OFFSET, FACTORS = MAP[:, :18] * 6 - 3, MAP[:, 18:27]
 KERNEL = torch.rand(6, 36, 3, 3, generator=torch.Generator().manual_seed(4)) / 36
 tv = torchvision.ops
@@ -60,6 +61,7 @@ CALLS = {
     "distance_box_iou": lambda: tv.distance_box_iou(BOXES, BOXES),
     "complete_box_iou": lambda: tv.complete_box_iou(BOXES, BOXES, eps=1e-6),
     "masks_to_boxes": lambda: tv.masks_to_boxes(MASKS),
+    "paste_masks_in_image": lambda: detection.roi_heads.paste_masks_in_image(SQUARES, BOXES, (70, 64)),
     "batched_nms": lambda: tv.batched_nms(BOXES, SCORES, CLASSES, 0.5),
     "roi_pool": lambda: tv.roi_pool(MAP, [BOXES], (3, 2), 0.25),
     "RoIPool": lambda: tv.RoIPool(3, 0.25)(MAP, [BOXES]),

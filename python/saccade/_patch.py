@@ -69,11 +69,12 @@ def patch_torchvision() -> TorchvisionPatch:
     begun ends as it began.
 
     Replaced: ``nms``, ``batched_nms``, ``roi_align``, ``roi_pool``, ``ps_roi_align``, ``ps_roi_pool``,
-    ``deform_conv2d``, the ``box_iou`` family and ``masks_to_boxes`` of ``torchvision.ops`` wherever they were imported
-    to, hence the modules of the same operators, ``MultiScaleRoIAlign`` and the detection models, new or existing; and
-    the operators of the dispatcher, ``torch.ops.torchvision.nms``, the poolings and ``deform_conv2d`` with their
-    backwards, hence scripted, exported and compiled code. Element-wise functions such as ``box_convert`` stay
-    torchvision's: ours compute the same in the same way.
+    ``deform_conv2d``, the ``box_iou`` family and ``masks_to_boxes`` of ``torchvision.ops`` and ``paste_masks_in_image``
+    of its detection models, wherever they were imported to, hence the modules of the same operators,
+    ``MultiScaleRoIAlign`` and the detection models, new or existing; and the operators of the dispatcher,
+    ``torch.ops.torchvision.nms``, the poolings and ``deform_conv2d`` with their backwards, hence scripted, exported and
+    compiled code. Element-wise functions such as ``box_convert`` stay torchvision's: ours compute the same in the same
+    way.
 
     Not reached: quantized tensors and devices that saccade has no kernels for keep torchvision's operators.
     ``torch.jit.script`` cannot compile the replaced functions, and a model exported to ONNX should hold torchvision's
@@ -155,6 +156,12 @@ def _masks_to_boxes(masks):  # type: ignore[no-untyped-def]
     return implementation("masks_to_boxes", masks)(masks)
 
 
+def _paste_masks(masks, boxes, img_shape, padding):  # type: ignore[no-untyped-def]
+    from saccade._patch import implementation
+
+    return implementation("paste_masks_in_image", masks)(masks, boxes, img_shape, padding)
+
+
 def _roi_align(input, boxes, output_size, spatial_scale, sampling_ratio, aligned):  # type: ignore[no-untyped-def]
     from saccade._patch import implementation
 
@@ -220,6 +227,7 @@ _FUNCTIONS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
     "ps_roi_align": ("torchvision.ops.ps_roi_align", _ps_roi_align, ops.ps_roi_align),
     "ps_roi_pool": ("torchvision.ops.ps_roi_pool", _ps_roi_pool, ops.ps_roi_pool),
     "deform_conv2d": ("torchvision.ops.deform_conv", _deform_conv2d, ops.deform_conv2d),
+    "paste_masks_in_image": ("torchvision.models.detection.roi_heads", _paste_masks, ops.paste_masks),
     "_multiscale_roi_align": ("torchvision.ops.poolers", _multiscale, _multiscale_ours),
 }
 _OURS = {name: ours for name, (_, _, ours) in _FUNCTIONS.items()}

@@ -10,11 +10,10 @@ from saccade.models.detection import (
     DetectionTransform,
     Matcher,
     matching,
-    paste_masks,
 )
 
 torchvision = pytest.importorskip("torchvision")
-from torchvision.models.detection import _utils, anchor_utils, image_list, roi_heads, transform  # noqa: E402
+from torchvision.models.detection import _utils, anchor_utils, image_list, transform  # noqa: E402
 
 
 def some_boxes(count, side=100, dtype=torch.float32):
@@ -259,58 +258,3 @@ def test_transform_errors(arguments, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         DetectionTransform(*arguments)
     assert str(error.value) == f"DetectionTransform: {message}"
-
-
-# ---- Masks -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("side", [4, 28])
-def test_pasted_masks(side, dtype):
-    masks, boxes = torch.rand(40, 1, side, side, dtype=dtype), some_boxes(40, 70, dtype)
-    boxes[:5, :2] -= boxes[:5, 2:]  # reach out of the image on every side, and some lie within one pixel
-    boxes[5:10, 2:] += 60
-    boxes[10:15, 2:] = boxes[10:15, :2] + 0.01
-    ours = paste_masks(masks, boxes, (80, 91))
-    expected = roi_heads.paste_masks_in_image(masks, boxes, (80, 91))
-    assert ours.dtype == dtype
-    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5 if dtype is torch.float32 else 1e-12)
-
-
-def test_pasted_in_parts(monkeypatch):
-    from saccade.models.detection import masks as module
-
-    masks, boxes = torch.rand(9, 1, 6, 6), some_boxes(9, 30)
-    whole = paste_masks(masks, boxes, (40, 50))
-    monkeypatch.setattr(module, "_TEMPORARY", 1)
-    torch.testing.assert_close(paste_masks(masks, boxes, (40, 50)), whole)
-
-
-def test_pasting_is_differentiable():
-    masks, boxes = torch.rand(3, 1, 4, 4, dtype=torch.float64, requires_grad=True), some_boxes(3, 10, torch.float64)
-    assert torch.autograd.gradcheck(lambda m: paste_masks(m, boxes, (12, 14)), masks)
-
-
-def test_a_box_outside_of_the_image():
-    boxes = torch.tensor([[-20.0, 2, -8, 6], [2, 30, 6, 40]])
-    assert paste_masks(torch.ones(2, 1, 28, 28), boxes, (20, 25)).abs().max() == 0
-
-
-def test_pasted_halves():
-    masks, boxes = torch.rand(5, 1, 28, 28).bfloat16(), some_boxes(5, 300)
-    exact = paste_masks(masks.float(), boxes, (400, 500))
-    assert torch.equal(paste_masks(masks, boxes, (400, 500)), exact.bfloat16())
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(paste_masks(masks.float(), boxes, (400, 500)), exact)
-
-
-def test_no_masks():
-    assert paste_masks(torch.zeros(0, 1, 28, 28), torch.zeros(0, 4), (8, 9)).shape == (0, 1, 8, 9)
-
-
-def test_paste_errors():
-    with pytest.raises(ValueError) as error:  # noqa: PT011
-        paste_masks(torch.zeros(2, 1, 28, 28), torch.zeros(3, 4), (8, 9))
-    assert str(error.value) == (
-        "paste_masks: masks and boxes must have shapes (N, 1, S, S) and (N, 4), got (2, 28, 28) and (3, 4)"
-    )

@@ -27,6 +27,7 @@ from saccade.ops.max_pool2d import max_pool2d, min_pool2d
 from saccade.ops.multiscale_roi_align import MultiScaleRoIAlign, multiscale_roi_align
 from saccade.ops.nms import batched_nms, nms, nms_padded
 from saccade.ops.nms_rotated import nms_rotated
+from saccade.ops.paste_masks import paste_masks
 from saccade.ops.permutohedral import permutohedral_filter
 from saccade.ops.ps_roi_align import PSRoIAlign, ps_roi_align
 from saccade.ops.ps_roi_pool import PSRoIPool, ps_roi_pool
@@ -77,6 +78,7 @@ __all__ = [
     "nms",
     "nms_padded",
     "nms_rotated",
+    "paste_masks",
     "permutohedral_filter",
     "ps_roi_align",
     "ps_roi_pool",

@@ -12,7 +12,6 @@ from saccade.models.detection.faster_rcnn import (
     fasterrcnn_small,
 )
 from saccade.models.detection.mask_rcnn import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_small
-from saccade.models.detection.masks import paste_masks
 from saccade.models.detection.matching import BalancedSampler, Matcher
 from saccade.models.detection.retinanet import RetinaNet, retinanet_resnet50_fpn, retinanet_small
 from saccade.models.detection.transform import DetectionTransform, ImageBatch
@@ -39,7 +38,6 @@ __all__ = [
     "maskrcnn_resnet50_fpn",
     "maskrcnn_small",
     "parse_cfg",
-    "paste_masks",
     "retinanet_resnet50_fpn",
     "retinanet_small",
     "write_weights",

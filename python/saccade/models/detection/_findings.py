@@ -12,7 +12,9 @@ from saccade.models._fused import FusedSequential
 from saccade.models.residual import NormLayer
 from saccade.nn import Conv2d
 
-__all__ = ["clip_boxes", "conv_block", "rows_of", "suppress"]
+__all__ = ["above", "clip_boxes", "conv_block", "rows_of", "suppress"]
+
+_BLOCK = 64  # of values looked at together by `above`; 32 and 128 were slower
 
 
 def conv_block(in_channels: int, out_channels: int, norm_layer: NormLayer | None = None) -> nn.Sequential:
@@ -44,3 +46,15 @@ def suppress(
     owner = image[keep]
     counts = torch.bincount(owner, minlength=images).tolist()
     return [kept[:best] for kept in keep[owner.argsort(stable=True)].split(counts)]
+
+
+def above(values: Tensor, threshold: float) -> tuple[Tensor, ...]:
+    """As ``torch.where(values > threshold)`` for contiguous values few of which are above: 2.5 ms in place of 11 for
+    the 11 million logits of RetinaNet on 800 x 800, as blocks with none are passed over by their maxima."""
+    flat = values.flatten()
+    whole = flat.numel() // _BLOCK * _BLOCK
+    blocks = flat[:whole].view(-1, _BLOCK)
+    block = torch.where(~(blocks.amax(1) <= threshold))[0]  # also those with a NaN, which a maximum hides others behind
+    row, column = torch.where(blocks.index_select(0, block) > threshold)
+    rest = torch.where(flat[whole:] > threshold)[0] + whole
+    return torch.unravel_index(torch.cat([block[row] * _BLOCK + column, rest]), values.shape)

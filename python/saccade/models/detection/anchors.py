@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,7 @@ class AnchorGenerator(nn.Module):
         for name, values in (("sizes", self.sizes), ("aspect_ratios", self.aspect_ratios)):
             if not values or any(not level or min(level) <= 0 for level in values):
                 raise ValueError(f"AnchorGenerator: {name} must be positive, at least one for each map, got {values}")
+        self._kept: tuple[tuple[Any, ...], Tensor] | None = None  # of the last call
         self.cell_anchors = [_around_origin(*level) for level in zip(self.sizes, self.aspect_ratios, strict=True)]
 
     def num_anchors_per_location(self) -> list[int]:
@@ -71,15 +73,25 @@ class AnchorGenerator(nn.Module):
             raise ValueError(f"AnchorGenerator: maps must be {len(self.cell_anchors)} tensors, got {len(maps)}")
         dtype = torch.float64 if maps[0].dtype is torch.float64 else torch.float32  # halves cannot tell pixels apart
         device = maps[0].device
-        self.cell_anchors = [anchors.to(device, dtype) for anchors in self.cell_anchors]
+        sides = [(level.shape[-2], level.shape[-1]) for level in maps]
+        if torch.compiler.is_compiling():
+            return self._of(image_size, sides, device, dtype)
+        key = (*image_size, *sides, device, dtype)
+        if self._kept is None or self._kept[0] != key:
+            with torch.inference_mode(False):  # training may come next, for which such tensors are no good
+                self._kept = key, self._of(image_size, sides, device, dtype)
+        return self._kept[1]
+
+    def _of(
+        self, image_size: Sequence[int], sides: Sequence[tuple[int, int]], device: torch.device, dtype: torch.dtype
+    ) -> Tensor:
         levels = []
-        for anchors, level in zip(self.cell_anchors, maps, strict=True):
-            height, width = level.shape[-2:]
+        for anchors, (height, width) in zip(self.cell_anchors, sides, strict=True):
             y = torch.arange(height, dtype=dtype, device=device) * (image_size[0] // height)
             x = torch.arange(width, dtype=dtype, device=device) * (image_size[1] // width)
             rows, columns = torch.meshgrid(y, x, indexing="ij")
             shifts = torch.stack([columns, rows, columns, rows], -1).reshape(-1, 1, 4)
-            levels.append((shifts + anchors).reshape(-1, 4))
+            levels.append((shifts + anchors.to(device, dtype)).reshape(-1, 4))
         return torch.cat(levels)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saccade import ops
 from saccade.models._checks import positive
 from saccade.models._registry import register
-from saccade.models.detection._findings import clip_boxes, conv_block, rows_of, suppress
+from saccade.models.detection._findings import above, clip_boxes, conv_block, rows_of, suppress
 from saccade.models.detection.anchors import AnchorGenerator
 from saccade.models.detection.backbone import FPNBackbone, small_resnet
 from saccade.models.detection.box_coder import BoxCoder
@@ -177,7 +177,7 @@ class RetinaNet(Detector):
     def _detections(
         self, logits: Tensor, codes: Tensor, anchors: Tensor, counts: list[int], sizes: list[tuple[int, int]]
     ) -> list[Target]:
-        image, anchor, label = torch.where(logits > _logit(self.score_thresh) - 1e-3)  # most are out without a sigmoid
+        image, anchor, label = above(logits, _logit(self.score_thresh) - 1e-3)  # most are out without a sigmoid
         scores = logits[image, anchor, label].sigmoid()
         good = scores > self.score_thresh
         image, anchor, label, scores = image[good], anchor[good], label[good], scores[good]

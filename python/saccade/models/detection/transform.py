@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from saccade.models.detection.masks import paste_masks
+from saccade.ops import paste_masks
 
 __all__ = ["DetectionTransform", "ImageBatch", "Target"]
 
