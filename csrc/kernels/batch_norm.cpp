@@ -30,6 +30,31 @@ SACCADE_HD V first_lanes(V v, std::int64_t lanes) {
   return select(iota<V>() < splat<V>(static_cast<Element<V>>(lanes)), v, V{});
 }
 
+// ---- Writing --------------------------------------------------------------------------------------------------------
+
+template <class A, bool kWhole, class T>
+SACCADE_HD void write(T* p, Vec<A> v, std::int64_t lanes, bool streamed) {
+  if constexpr (kWhole && std::is_same_v<A, T>) {
+    if (streamed) return stream<Vec<A>>(p, v);
+  }
+  store_lanes<A, kWhole>(p, v, lanes);
+}
+
+// Elements before the first address that a register may be streamed to.
+template <class T>
+SACCADE_HD std::int64_t head_of(const T* p, bool streamed) {
+  const auto past = reinterpret_cast<std::uintptr_t>(p) % SACCADE_VEC_BYTES;
+  return streamed && past != 0 ? static_cast<std::int64_t>((SACCADE_VEC_BYTES - past) / sizeof(T)) : 0;
+}
+
+// Whether the sums of a block may stream what they write beside them: no register may begin within another.
+template <bool kResidual, bool kInput, class T>
+SACCADE_HD bool may_stream(const NormBackward<T>& b, const NormBlock& block) {
+  if (!(kResidual || kInput) || !b.stream || block.stride % kLanes<T> != 0) return false;
+  return (!kResidual || head_of(b.grad_residual + block.offset, true) == 0) &&
+         (!kInput || head_of(b.grad_x + block.offset, true) == 0);
+}
+
 // ---- Sums of planes: four registers of each sum hide the latency of the additions -----------------------------------
 
 // Calls body(register, offset, whole, lanes), four registers in turn.
@@ -77,22 +102,26 @@ void moments_planes(const T* x, const NormBlock& block, Accumulator<T>* partial,
   partial[0] = pivot, partial[pitch] = sum_of_four(first), partial[2 * pitch] = sum_of_four(second);
 }
 
-template <Activation kKind, class T>
+template <Activation kKind, bool kResidual, bool kInput, class T>
 void reduce_planes(const NormBackward<T>& b, const NormBlock& block, Accumulator<T>* partial, std::int64_t pitch) {
   using A = Accumulator<T>;
   using V = Vec<A>;
   V first[4] = {}, second[4] = {};
-  const V mean = splat<V>(b.mean[block.channel]);
+  const V mean = splat<V>(b.mean[block.channel]), scale = splat<V>(b.scale[block.channel]);
+  const bool streamed = may_stream<kResidual, kInput>(b, block);
   each_of_four<kLanes<A>>(block, [&](int r, std::int64_t at, auto whole, std::int64_t lanes) {
     V g = load_lanes<A, whole()>(b.grad + at, lanes);
     if constexpr (kKind != Activation::kNone)
       g = activation_gradient<kKind>(g, load_lanes<A, whole()>(b.out + at, lanes));
+    if constexpr (kResidual) write<A, whole()>(b.grad_residual + at, g, lanes, streamed);
+    if constexpr (kInput) write<A, whole()>(b.grad_x + at, g * scale, lanes, streamed);
     V product = g * (load_lanes<A, whole()>(b.x + at, lanes) - mean);
     if constexpr (!whole()) product = first_lanes(product, lanes);
     first[r] += g;
     second[r] += product;
   });
   partial[0] = sum_of_four(first), partial[pitch] = sum_of_four(second);
+  if (streamed) stream_fence();
 }
 
 // ---- Sums of rows: all channels of four rows in turn, sums in memory, so that memory is read in order ---------------
@@ -138,25 +167,29 @@ void moments_rows(const T* x, const NormBlock& block, Accumulator<T>* partial, s
   });
 }
 
-template <Activation kKind, class T>
+template <Activation kKind, bool kResidual, bool kInput, class T>
 void reduce_rows(const NormBackward<T>& b, const NormBlock& block, Accumulator<T>* partial, std::int64_t pitch) {
   using A = Accumulator<T>;
   using V = Vec<A>;
   A *first = partial, *second = partial + pitch;
+  const bool streamed = may_stream<kResidual, kInput>(b, block);
   for (std::int64_t j = 0; j < 2 * pitch; ++j) partial[j] = 0;
   each_four_rows<kLanes<A>>(block, [&](auto rows, std::int64_t at, std::int64_t j, auto whole, std::int64_t lanes) {
-    const V mean = load<V>(b.mean + j);
+    const V mean = load<V>(b.mean + j), scale = load<V>(b.scale + j);
     V sum = load<V>(first + j), products = load<V>(second + j);
     for (int r = 0; r < rows(); ++r) {
       const std::int64_t from = at + r * block.stride;
       V g = load_lanes<A, whole()>(b.grad + from, lanes);
       if constexpr (kKind != Activation::kNone)
         g = activation_gradient<kKind>(g, load_lanes<A, whole()>(b.out + from, lanes));
+      if constexpr (kResidual) write<A, whole()>(b.grad_residual + from, g, lanes, streamed);
+      if constexpr (kInput) write<A, whole()>(b.grad_x + from, g * scale, lanes, streamed);
       sum += g;
       products = fma(g, load_lanes<A, whole()>(b.x + from, lanes) - mean, products);
     }
     store(first + j, sum), store(second + j, products);
   });
+  if (streamed) stream_fence();
 }
 
 // ---- Element by element ---------------------------------------------------------------------------------------------
@@ -175,21 +208,6 @@ template <bool kRows, class A>
 SACCADE_HD Vec<A> at(const ByChannel<kRows, A>& channels, std::int64_t j) {
   if constexpr (kRows) return load<Vec<A>>(channels.values + j);
   return channels.all;
-}
-
-template <class A, bool kWhole, class T>
-SACCADE_HD void write(T* p, Vec<A> v, std::int64_t lanes, bool streamed) {
-  if constexpr (kWhole && std::is_same_v<A, T>) {
-    if (streamed) return stream<Vec<A>>(p, v);
-  }
-  store_lanes<A, kWhole>(p, v, lanes);
-}
-
-// Elements before the first address that a register may be streamed to.
-template <class T>
-SACCADE_HD std::int64_t head_of(const T* p, bool streamed) {
-  const auto past = reinterpret_cast<std::uintptr_t>(p) % SACCADE_VEC_BYTES;
-  return streamed && past != 0 ? static_cast<std::int64_t>((SACCADE_VEC_BYTES - past) / sizeof(T)) : 0;
 }
 
 template <Activation kKind, bool kResidual, bool kRows, class T>
@@ -212,13 +230,12 @@ void normalize_with(const NormForward<T>& f, const NormBlock& block) {
   if (f.stream) stream_fence();
 }
 
-template <Activation kKind, bool kTraining, bool kResidual, bool kRows, class T>
+template <Activation kKind, bool kResidual, bool kRows, class T>
 void gradient_with(const NormBackward<T>& b, const NormBlock& block) {
   using A = Accumulator<T>;
   using V = Vec<A>;
   const auto mean = by_channel<kRows>(b.mean, block.channel), scale = by_channel<kRows>(b.scale, block.channel),
-             slope = by_channel<kRows>(kTraining ? b.slope : b.scale, block.channel),
-             shift = by_channel<kRows>(kTraining ? b.shift : b.scale, block.channel);
+             slope = by_channel<kRows>(b.slope, block.channel), shift = by_channel<kRows>(b.shift, block.channel);
   for (std::int64_t i = 0; i < block.outer; ++i) {
     const std::int64_t run = block.offset + i * block.stride;
     each_register<kLanes<A>>(head_of(b.grad_x + run, b.stream), block.inner,
@@ -228,11 +245,8 @@ void gradient_with(const NormBackward<T>& b, const NormBlock& block) {
                                  g = activation_gradient<kKind>(g, load_lanes<A, whole()>(b.out + run + j, lanes));
                                if constexpr (kResidual)
                                  write<A, whole()>(b.grad_residual + run + j, g, lanes, b.stream);
-                               V result = g * at(scale, j);
-                               if constexpr (kTraining) {
-                                 const V deviation = load_lanes<A, whole()>(b.x + run + j, lanes) - at(mean, j);
-                                 result = fma(deviation, at(slope, j), result + at(shift, j));
-                               }
+                               const V deviation = load_lanes<A, whole()>(b.x + run + j, lanes) - at(mean, j);
+                               const V result = fma(deviation, at(slope, j), fma(g, at(scale, j), at(shift, j)));
                                write<A, whole()>(b.grad_x + run + j, result, lanes, b.stream);
                              });
   }
@@ -249,20 +263,21 @@ void normalize(const NormForward<T>& f, const NormBlock& block) {
 template <bool kRows, class T>
 void gradient(const NormBackward<T>& b, const NormBlock& block) {
   dispatch_activation(b.activation, [&](auto kind) {
-    if (b.grad_residual) {
-      b.slope ? gradient_with<kind(), true, true, kRows>(b, block)
-              : gradient_with<kind(), false, true, kRows>(b, block);
-    } else {
-      b.slope ? gradient_with<kind(), true, false, kRows>(b, block)
-              : gradient_with<kind(), false, false, kRows>(b, block);
-    }
+    b.grad_residual ? gradient_with<kind(), true, kRows>(b, block) : gradient_with<kind(), false, kRows>(b, block);
   });
 }
 
 template <bool kRows, class T>
 void reduce(const NormBackward<T>& b, const NormBlock& block, Accumulator<T>* partial, std::int64_t pitch) {
+  const auto with = [&](auto kind, auto residual, auto input) {
+    kRows ? reduce_rows<kind(), residual(), input()>(b, block, partial, pitch)
+          : reduce_planes<kind(), residual(), input()>(b, block, partial, pitch);
+  };
   dispatch_activation(b.activation, [&](auto kind) {
-    kRows ? reduce_rows<kind()>(b, block, partial, pitch) : reduce_planes<kind()>(b, block, partial, pitch);
+    const auto for_residual = [&](auto residual) {
+      b.grad_x ? with(kind, residual, std::true_type{}) : with(kind, residual, std::false_type{});
+    };
+    b.grad_residual ? for_residual(std::true_type{}) : for_residual(std::false_type{});
   });
 }
 

@@ -32,9 +32,9 @@ struct NormForward {
 template <class T>
 struct NormBackward {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
-  const T *grad, *x, *out;                // out: null without an activation
-  T *grad_x, *grad_residual;              // grad_residual: may be null
-  const A *mean, *scale, *slope, *shift;  // slope: null in evaluation, where x is not read for the gradient
+  const T *grad, *x, *out;    // out: null without an activation
+  T *grad_x, *grad_residual;  // may be null; `gradient` needs grad_x
+  const A *mean, *scale, *slope, *shift;
   Activation activation;
   bool stream;
 };
@@ -47,7 +47,8 @@ struct BatchNormFunctions {
   void (*moments)(const T* x, const NormBlock& block, A* partial, std::int64_t pitch);
   // out = activation((x - mean) * scale + shift + residual)
   void (*normalize)(const NormForward<T>& arguments, const NormBlock& block);
-  // The sums of g and of g (x - mean), g = grad * activation'(out), at [0] and [pitch].
+  // The sums of g and of g (x - mean), g = grad * activation'(out), at [0] and [pitch]; grad_x = g * scale and
+  // grad_residual = g where they are wanted.
   void (*reduce)(const NormBackward<T>& arguments, const NormBlock& block, A* partial, std::int64_t pitch);
   // grad_x = g * scale + (x - mean) * slope + shift, grad_residual = g
   void (*gradient)(const NormBackward<T>& arguments, const NormBlock& block);

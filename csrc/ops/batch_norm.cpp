@@ -39,16 +39,12 @@ void backward(const BatchNormGradient& arguments, const NormBlocks& blocks, cons
   const NormBackwardPass<T> pass(arguments, blocks, grad_input, grad_residual);
   const double share = 1 / static_cast<double>(blocks.shape.count);
   pass.sums(
-      [&](std::int64_t group, std::int64_t k) {
-        // In evaluation the gradient does not wait for the sums, so that everything is read from memory once.
-        if (!arguments.training) pass.apply(group, k);
-      },
       [&](std::int64_t c, double sum, double product) {
         grad_weight.ptr<A>()[c] = static_cast<A>(product), grad_bias.ptr<A>()[c] = static_cast<A>(sum);
         pass.set(c, sum * share, product * share);
       },
       [&](std::int64_t group, std::int64_t k) {
-        if (arguments.training) pass.apply(group, k);
+        if (arguments.training) pass.apply_rest(group, k);
       });
 }
 

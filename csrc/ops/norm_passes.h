@@ -140,20 +140,30 @@ class NormBackwardPass {
         kernels_(batch_norm_kernels().get<T>(blocks.shape.rows)),
         by_channel_(4, blocks.shape.channels),
         weight_(arguments.weight, 1),
-        backward_{arguments.grad.ptr<T>(),
+        gradient_{arguments.grad.ptr<T>(),
                   arguments.input.ptr<T>(),
                   arguments.output ? arguments.output->ptr<T>() : nullptr,
                   grad_input ? grad_input->ptr<T>() : nullptr,
                   grad_residual ? grad_residual->ptr<T>() : nullptr,
                   by_channel_[0],
                   by_channel_[1],
-                  arguments.training ? by_channel_[2] : nullptr,
+                  by_channel_[2],
                   by_channel_[3],
                   static_cast<Activation>(arguments.activation),
-                  worth_streaming<T>(blocks.shape)} {
+                  worth_streaming<T>(blocks.shape)},
+        sums_(gradient_),
+        rest_(gradient_) {
     for (std::int64_t c = 0; c < blocks.shape.channels; ++c) {
       by_channel_[0][c] = arguments.mean.ptr<A>()[c];
       by_channel_[1][c] = static_cast<A>(weight_[c] * inverse_deviation(c));
+    }
+    if (arguments.training) sums_.grad_x = nullptr;
+    if (!gradient_.grad_residual) return;
+    if constexpr (std::is_same_v<T, A>) {
+      rest_.grad = gradient_.grad_residual;  // g, exactly
+      rest_.out = nullptr, rest_.activation = Activation::kNone, rest_.grad_residual = nullptr;
+    } else if (arguments.training) {
+      sums_.grad_residual = nullptr;
     }
   }
 
@@ -163,12 +173,15 @@ class NormBackwardPass {
     by_channel_[2][c] = static_cast<A>(-scale * inverse * mean_product);
     by_channel_[3][c] = static_cast<A>(-scale * mean);
   }
-  void apply(std::int64_t group, std::int64_t k) const { kernels_.gradient(backward_, blocks_.block(group, k)); }
+  // A block of all gradients, without or after `sums`.
+  void apply(std::int64_t group, std::int64_t k) const { kernels_.gradient(gradient_, blocks_.block(group, k)); }
+  void apply_rest(std::int64_t group, std::int64_t k) const { kernels_.gradient(rest_, blocks_.block(group, k)); }
 
   // finish(channel, sum of g, sum of g times the normalised input) for every channel, then apply(group, k) for its
-  // blocks. measured(group, k) follows the sums of a block.
-  template <class Measured, class Finish, class Apply>
-  void sums(const Measured& measured, const Finish& finish, const Apply& apply) const {
+  // blocks. What does not wait for the sums, in evaluation all, is written beside them, so that what it is made of is
+  // read from memory once: `apply_rest` is for what is left in training.
+  template <class Finish, class Apply>
+  void sums(const Finish& finish, const Apply& apply) const {
     const auto combine = batch_norm_kernels().combine<A>().sums;
     const Scratch<A> partials(blocks_.groups * blocks_.chunks * 2 * blocks_.pitch);
     const Scratch<double> totals(2 * blocks_.shape.channels);
@@ -177,8 +190,7 @@ class NormBackwardPass {
     };
     blocks_.measure_then_apply(
         [&](std::int64_t group, std::int64_t k) {
-          kernels_.reduce(backward_, blocks_.block(group, k), partial(group, k), blocks_.pitch);
-          measured(group, k);
+          kernels_.reduce(sums_, blocks_.block(group, k), partial(group, k), blocks_.pitch);
         },
         [&](std::int64_t group, std::int64_t begin, std::int64_t end) {
           double *sum = totals.data() + group, *product = totals.data() + blocks_.shape.channels + group;
@@ -199,7 +211,8 @@ class NormBackwardPass {
   const BatchNormFunctions<T>& kernels_;
   const NormChannels<A> by_channel_;
   const NormParameter weight_;
-  const NormBackward<T> backward_;
+  const NormBackward<T> gradient_;
+  NormBackward<T> sums_, rest_;
 };
 
 }  // namespace saccade

@@ -59,7 +59,6 @@ void sync_batch_norm_backward_sums(const BatchNormGradient& arguments, const Ten
     const NormBlocks blocks(norm_shape(arguments.input));
     const NormBackwardPass<T> pass(arguments, blocks, {}, {});
     pass.sums(
-        kNothing,
         [&](std::int64_t c, double sum, double product) {
           values[c] = sum, values[blocks.shape.channels + c] = product;
         },
