@@ -15,10 +15,11 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& idxs
 }
 
 std::tuple<Tensor, Tensor> nms_padded(const Tensor& boxes, const Tensor& scores, double iou_threshold,
-                                      std::int64_t max_output) {
-  check_nms("nms_padded", view(boxes), view(scores), iou_threshold, max_output);
+                                      std::int64_t max_output, const std::optional<Tensor>& idxs) {
+  check_nms_padded(view(boxes), view(scores), optional_view(idxs), iou_threshold, max_output);
   Tensor keep = empty({max_output}, boxes, ScalarType::Long), count = empty({}, boxes, ScalarType::Long);
-  *view(count).ptr<std::int64_t>() = saccade::nms_padded(view(boxes), view(scores), iou_threshold, view(keep));
+  *view(count).ptr<std::int64_t>() =
+      saccade::nms_padded(view(boxes), view(scores), optional_view(idxs), iou_threshold, view(keep));
   return {keep, count};
 }
 
@@ -28,7 +29,8 @@ SACCADE_TORCH_SCHEMAS(m) {
   m.def("nms(Tensor boxes, Tensor scores, float iou_threshold, int? max_output=None) -> Tensor");
   m.def("batched_nms(Tensor boxes, Tensor scores, Tensor idxs, float iou_threshold, int? max_output=None) -> Tensor");
   m.def(
-      "nms_padded(Tensor boxes, Tensor scores, float iou_threshold, SymInt max_output) -> (Tensor keep, Tensor count)");
+      "nms_padded(Tensor boxes, Tensor scores, float iou_threshold, SymInt max_output, Tensor? idxs=None) -> "
+      "(Tensor keep, Tensor count)");
 }
 
 SACCADE_TORCH_CPU(m) {

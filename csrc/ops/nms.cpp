@@ -22,15 +22,29 @@ void check_nms(const char* op, const TensorView& boxes, const TensorView& scores
   check_suppression(op, boxes, scores, iou_threshold, max_output);
 }
 
+namespace {
+
+void check_idxs(const char* op, const TensorView& boxes, const TensorView& idxs) {
+  require_shape(op, "idxs", idxs, "(N,)", {-1});
+  require(boxes.size(0) == idxs.size(0), op, ": boxes and idxs must have the same length, got ", boxes.size(0), " and ",
+          idxs.size(0));
+  require_type(idxs.dtype != DType::kUnsupported, op, ": idxs must be integers or floats, got ",
+               dtype_name(idxs.dtype));
+  require_same_device(op, "boxes", boxes, "idxs", idxs);
+}
+
+}  // namespace
+
 void check_batched_nms(const TensorView& boxes, const TensorView& scores, const TensorView& idxs, double iou_threshold,
                        std::optional<std::int64_t> max_output) {
   check_nms("batched_nms", boxes, scores, iou_threshold, max_output);
-  require_shape("batched_nms", "idxs", idxs, "(N,)", {-1});
-  require(boxes.size(0) == idxs.size(0), "batched_nms: boxes and idxs must have the same length, got ", boxes.size(0),
-          " and ", idxs.size(0));
-  require_type(idxs.dtype != DType::kUnsupported, "batched_nms: idxs must be integers or floats, got ",
-               dtype_name(idxs.dtype));
-  require_same_device("batched_nms", "boxes", boxes, "idxs", idxs);
+  check_idxs("batched_nms", boxes, idxs);
+}
+
+void check_nms_padded(const TensorView& boxes, const TensorView& scores, const std::optional<TensorView>& idxs,
+                      double iou_threshold, std::int64_t max_output) {
+  check_nms("nms_padded", boxes, scores, iou_threshold, max_output);
+  if (idxs) check_idxs("nms_padded", boxes, *idxs);
 }
 
 namespace {
@@ -130,11 +144,12 @@ std::vector<std::int64_t> batched_nms(const TensorView& boxes, const TensorView&
   });
 }
 
-std::int64_t nms_padded(const TensorView& boxes, const TensorView& scores, double iou_threshold,
-                        const TensorView& keep) {
+std::int64_t nms_padded(const TensorView& boxes, const TensorView& scores, const std::optional<TensorView>& idxs,
+                        double iou_threshold, const TensorView& keep) {
   const std::int64_t max_output = keep.size(0);
-  check_nms("nms_padded", boxes, scores, iou_threshold, max_output);
-  const std::vector<std::int64_t> kept = nms(boxes, scores, iou_threshold, max_output);
+  check_nms_padded(boxes, scores, idxs, iou_threshold, max_output);
+  const std::vector<std::int64_t> kept = idxs ? batched_nms(boxes, scores, *idxs, iou_threshold, max_output)
+                                              : nms(boxes, scores, iou_threshold, max_output);
   std::int64_t* out = keep.ptr<std::int64_t>();
   std::fill(std::copy(kept.begin(), kept.end(), out), out + max_output, std::int64_t{-1});
   return static_cast<std::int64_t>(kept.size());

@@ -28,8 +28,12 @@ void check_batched_nms(const TensorView& boxes, const TensorView& scores, const 
 std::vector<std::int64_t> batched_nms(const TensorView& boxes, const TensorView& scores, const TensorView& idxs,
                                       double iou_threshold, std::optional<std::int64_t> max_output);
 
-// As nms, into `keep` (max_output,) int64 and contiguous; what is left is -1. Returns the number kept.
-std::int64_t nms_padded(const TensorView& boxes, const TensorView& scores, double iou_threshold,
-                        const TensorView& keep);
+void check_nms_padded(const TensorView& boxes, const TensorView& scores, const std::optional<TensorView>& idxs,
+                      double iou_threshold, std::int64_t max_output);
+
+// As nms, or as batched_nms where there are `idxs`, into `keep` (max_output,) int64 and contiguous; what is left is -1.
+// Returns the number kept.
+std::int64_t nms_padded(const TensorView& boxes, const TensorView& scores, const std::optional<TensorView>& idxs,
+                        double iou_threshold, const TensorView& keep);
 
 }  // namespace saccade

@@ -71,8 +71,8 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& idxs
 
 // The host does not wait for the device.
 std::tuple<Tensor, Tensor> nms_padded(const Tensor& boxes, const Tensor& scores, double iou_threshold,
-                                      std::int64_t max_output) {
-  check_nms("nms_padded", view(boxes), view(scores), iou_threshold, max_output);
+                                      std::int64_t max_output, const std::optional<Tensor>& idxs) {
+  check_nms_padded(view(boxes), view(scores), optional_view(idxs), iou_threshold, max_output);
   const DeviceOf device(boxes);
   Tensor keep = empty({max_output}, boxes, ScalarType::Long), count = empty({}, boxes, ScalarType::Long);
   constexpr std::size_t kNumber = sizeof(std::int64_t);
@@ -81,7 +81,7 @@ std::tuple<Tensor, Tensor> nms_padded(const Tensor& boxes, const Tensor& scores,
     check(cudaMemsetAsync(count.data_ptr(), 0, kNumber, device.stream()), "clearing of CUDA memory");
     return {keep, count};
   }
-  const Tensor total = suppress(boxes, scores, nullptr, iou_threshold, keep, device.stream());
+  const Tensor total = suppress(boxes, scores, idxs ? &*idxs : nullptr, iou_threshold, keep, device.stream());
   check(cudaMemcpyAsync(count.data_ptr(), total.data_ptr(), kNumber, cudaMemcpyDeviceToDevice, device.stream()),
         "copy on the device");
   return {keep, count};

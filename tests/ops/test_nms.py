@@ -117,6 +117,11 @@ def test_padded(max_output, device):
     assert (keep.dtype, count.dtype, count.shape) == (torch.int64, torch.int64, ())
     assert count.item() == len(expected)
     assert keep.tolist() == expected + [-1] * (max_output - len(expected))
+    idxs = torch.arange(150, device=device) % 4
+    expected = ops.batched_nms(boxes, scores, idxs, 0.4, max_output).tolist()
+    keep, count = ops.nms_padded(boxes, scores, 0.4, max_output, idxs)
+    assert count.item() == len(expected)
+    assert keep.tolist() == expected + [-1] * (max_output - len(expected))
 
 
 def test_padded_without_boxes(device):
@@ -205,6 +210,7 @@ def test_opcheck(dtype):
     torch.library.opcheck(torch.ops.saccade.nms.default, (boxes, scores, 0.5, 3))
     torch.library.opcheck(torch.ops.saccade.batched_nms.default, (boxes, scores, idxs, 0.5))
     torch.library.opcheck(torch.ops.saccade.nms_padded.default, (boxes, scores, 0.5, 5))
+    torch.library.opcheck(torch.ops.saccade.nms_padded.default, (boxes, scores, 0.5, 5, idxs))
 
 
 def test_compile():

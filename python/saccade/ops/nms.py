@@ -64,18 +64,21 @@ def batched_nms(
     return call(torch.ops.saccade.batched_nms.default, boxes, scores, idxs, iou_threshold, max_output)
 
 
-def nms_padded(boxes: Tensor, scores: Tensor, iou_threshold: float, max_output: int) -> tuple[Tensor, Tensor]:
-    """Do what `nms` does, with an output of fixed size: for export and CUDA graphs.
+def nms_padded(
+    boxes: Tensor, scores: Tensor, iou_threshold: float, max_output: int, idxs: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Do what `nms`, or `batched_nms`, does, with an output of fixed size: for export and CUDA graphs.
 
     Args:
         boxes: ``(N, 4)``, corners ``x1, y1, x2, y2``; float16, bfloat16, float32 or float64.
         scores: ``(N,)`` of the same dtype.
         iou_threshold: a box whose intersection over union with a kept box is strictly greater is dropped.
         max_output: the length of the output.
+        idxs: ``(N,)`` categories, as `batched_nms` takes them.
 
     Returns:
-        ``(keep, count)``: ``(max_output,)`` int64, the first indices that `nms` returns, then -1; and how many they
-        are, int64 of shape ``()``.
+        ``(keep, count)``: ``(max_output,)`` int64, the first indices that `nms` or `batched_nms` returns, then -1; and
+        how many they are, int64 of shape ``()``.
 
     Raises:
         ValueError: on wrong shapes, a NaN threshold or a negative ``max_output``; TypeError: on wrong dtypes.
@@ -87,7 +90,9 @@ def nms_padded(boxes: Tensor, scores: Tensor, iou_threshold: float, max_output: 
     (tensor([ 0,  2, -1, -1]), tensor(2))
     """
     require_tensor("nms_padded", boxes=boxes, scores=scores)
-    keep, count = call(torch.ops.saccade.nms_padded.default, boxes, scores, iou_threshold, max_output)
+    if idxs is not None:
+        require_tensor("nms_padded", idxs=idxs)
+    keep, count = call(torch.ops.saccade.nms_padded.default, boxes, scores, iou_threshold, max_output, idxs)
     return keep, count
 
 
@@ -102,7 +107,9 @@ def _(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float, max_out
 
 
 @torch.library.register_fake("saccade::nms_padded")
-def _(boxes: Tensor, scores: Tensor, iou_threshold: float, max_output: int) -> tuple[Tensor, Tensor]:
+def _(
+    boxes: Tensor, scores: Tensor, iou_threshold: float, max_output: int, idxs: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     return boxes.new_empty(max_output, dtype=torch.int64), boxes.new_empty((), dtype=torch.int64)
 
 

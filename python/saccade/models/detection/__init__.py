@@ -11,6 +11,7 @@ from saccade.models.detection.faster_rcnn import (
     fasterrcnn_resnet50_fpn_v2,
     fasterrcnn_small,
 )
+from saccade.models.detection.fixed_size import FixedSize
 from saccade.models.detection.mask_rcnn import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_small
 from saccade.models.detection.matching import BalancedSampler, Matcher
 from saccade.models.detection.retinanet import RetinaNet, retinanet_resnet50_fpn, retinanet_small
@@ -26,6 +27,7 @@ __all__ = [
     "DetectionTransform",
     "FPNBackbone",
     "FasterRCNN",
+    "FixedSize",
     "ImageBatch",
     "MaskRCNN",
     "Matcher",

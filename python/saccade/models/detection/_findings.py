@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from saccade import ops
 from saccade.models._fused import FusedSequential
 from saccade.models.residual import NormLayer
 from saccade.nn import Conv2d
 
-__all__ = ["above", "clip_boxes", "conv_block", "rows_of", "suppress"]
+__all__ = ["above", "best_of_each", "clip_boxes", "conv_block", "rows_of", "suppress"]
 
 _BLOCK = 64  # of values looked at together by `above`; 32 and 128 were slower
 
@@ -46,6 +47,36 @@ def suppress(
     owner = image[keep]
     counts = torch.bincount(owner, minlength=images).tolist()
     return [kept[:best] for kept in keep[owner.argsort(stable=True)].split(counts)]
+
+
+def best_of_each(
+    boxes: Tensor, scores: Tensor, group: Tensor, iou_threshold: float, best: int
+) -> tuple[Tensor, Tensor]:
+    """As :func:`suppress` for ``(N, K)`` boxes of N images, with a result of fixed size.
+
+    Args:
+        boxes: ``(N, K, 4)``.
+        scores: ``(N, K)``; -1 for what is no box.
+        group: ``(N, K)``, within which boxes suppress each other.
+        iou_threshold: IoU above which the lower-scored box is dropped.
+        best: how many of an image.
+
+    Returns:
+        ``(N, best)`` indices in descending order of score, and as many booleans: whether there is such a box.
+    """
+    n, count = scores.shape
+    image = torch.arange(n, device=scores.device)[:, None]
+    keep, _ = ops.nms_padded(
+        boxes.flatten(0, 1), scores.flatten(), iou_threshold, n * count, (group * n + image).flatten()
+    )
+    kept = torch.zeros(n * count + 1, dtype=torch.bool, device=scores.device)
+    kept[keep] = True  # -1, where none is left, is the one too many
+    merit = torch.where(kept[:-1].view(n, count), scores, -1)
+    values, index = merit.sort(stable=True, dim=1, descending=True)
+    missing = (0, max(best - count, 0))
+    values = functional.pad(values[:, :best], missing, value=-1)
+    index = functional.pad(index[:, :best], missing)
+    return index, values >= 0
 
 
 def above(values: Tensor, threshold: float) -> tuple[Tensor, ...]:

@@ -20,7 +20,7 @@ from saccade.models.detection.detector import Detector
 from saccade.models.detection.faster_rcnn import IMAGE_MEAN, IMAGE_STD
 from saccade.models.detection.matching import Matcher
 from saccade.models.detection.targets import check_images, check_targets
-from saccade.models.detection.transform import DetectionTransform, Target
+from saccade.models.detection.transform import DetectionTransform, ImageBatch, Target
 from saccade.models.residual import NormLayer
 from saccade.models.resnet import resnet50
 from saccade.nn import BatchNorm2d, Conv2d
@@ -142,17 +142,21 @@ class RetinaNet(Detector):
         if self.training:
             targets = check_targets(type(self).__name__, images, targets, range(self.num_classes))
         batch, targets = self.transform(images, targets if self.training else None)
-        maps = list(self.backbone(batch.tensors).values())
-        logits, codes = self.head(maps)
-        anchors = self.anchor_generator(batch.tensors.shape[-2:], maps)
-        logits, codes = logits.to(anchors.dtype), codes.to(anchors.dtype)
+        logits, codes, anchors, counts = self.predict(batch)
         if self.training:
             assert targets is not None
             return self._losses(logits, codes, anchors, targets)
-        cells = zip(maps, self.anchor_generator.num_anchors_per_location(), strict=True)
-        counts = [level.shape[-2] * level.shape[-1] * per_cell for level, per_cell in cells]
         detections = self._detections(logits, codes, anchors, counts, batch.sizes)
         return self.transform.postprocess(detections, batch.sizes, [(i.shape[-2], i.shape[-1]) for i in images])
+
+    def predict(self, batch: ImageBatch) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """Logits ``(N, A, C)``, offsets ``(N, A, 4)``, anchors ``(A, 4)`` of all maps, and how many each map has."""
+        maps = list(self.backbone(batch.tensors).values())
+        logits, codes = self.head(maps)
+        anchors = self.anchor_generator(batch.tensors.shape[-2:], maps)
+        cells = zip(maps, self.anchor_generator.num_anchors_per_location(), strict=True)
+        counts = [level.shape[-2] * level.shape[-1] * per_cell for level, per_cell in cells]
+        return logits.to(anchors.dtype), codes.to(anchors.dtype), anchors, counts
 
     def _losses(self, logits: Tensor, codes: Tensor, anchors: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         boxes = [target["boxes"].to(anchors.dtype) for target in targets]

@@ -15,9 +15,9 @@ from saccade.models.detection.matching import BalancedSampler, Matcher
 from saccade.models.detection.transform import ImageBatch, Target
 from saccade.ops import MultiScaleRoIAlign
 
-__all__ = ["RoIHeads"]
+__all__ = ["MIN_SIZE", "RoIHeads"]
 
-_MIN_SIZE = 1e-2  # sides of a detection, in pixels
+MIN_SIZE = 1e-2  # sides of a detection, in pixels
 
 
 class RoIHeads(nn.Module):
@@ -83,13 +83,14 @@ class RoIHeads(nn.Module):
         if self.mask_predictor is not None:
             found = [detection["boxes"] for detection in detections]
             labels = torch.cat([detection["labels"] for detection in detections])
-            masks = self._mask_logits(features, found, size)
+            masks = self.mask_logits(features, found, size)
             chosen = masks[torch.arange(len(labels), device=labels.device), labels].sigmoid()[:, None]
             for detection, part in zip(detections, chosen.split([len(boxes) for boxes in found]), strict=True):
                 detection["masks"] = part
         return detections, {}
 
-    def _mask_logits(self, features: dict[str, Tensor], boxes: list[Tensor], size: list[tuple[int, int]]) -> Tensor:
+    def mask_logits(self, features: dict[str, Tensor], boxes: list[Tensor], size: list[tuple[int, int]]) -> Tensor:
+        """Logits of a mask for each class and box, ``(R, C, S, S)``."""
         assert self.mask_roi_pool is not None
         assert self.mask_head is not None
         assert self.mask_predictor is not None
@@ -107,7 +108,7 @@ class RoIHeads(nn.Module):
         image, scores = owner[region], probabilities[region, label]
         codes = codes.to(rois.dtype).reshape(len(rois), logits.shape[1], 4)[region, label]
         boxes = clip_boxes(self.box_coder.decode(codes, rois[region]), image, sizes)
-        good = (boxes[:, 2:] - boxes[:, :2] >= _MIN_SIZE).all(1)
+        good = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIZE).all(1)
         boxes, scores, label, image = boxes[good], scores[good], label[good], image[good]
         kept = suppress(boxes, scores, image, label, len(sizes), self.nms_thresh, self.detections_per_img)
         return [{"boxes": boxes[keep], "labels": label[keep], "scores": scores[keep]} for keep in kept]
@@ -149,7 +150,7 @@ class RoIHeads(nn.Module):
         masks: list[Tensor],
         size: list[tuple[int, int]],
     ) -> Tensor:
-        logits = self._mask_logits(features, boxes, size)
+        logits = self.mask_logits(features, boxes, size)
         if logits.shape[0] == 0:
             return logits.sum() * 0
         side = logits.shape[-1]

@@ -86,22 +86,33 @@ class RegionProposalNetwork(nn.Module):
         self, batch: ImageBatch, features: dict[str, Tensor], targets: Sequence[Target] | None = None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Proposals ``(P, 4)`` of each image; in training also ``loss_objectness`` and ``loss_rpn_box_reg``."""
-        maps = list(features.values())
-        level_logits, level_codes = self.head(maps)
-        anchors = self.anchor_generator(batch.tensors.shape[-2:], maps)
-        logits = torch.cat([rows_of(level, 1)[..., 0] for level in level_logits], 1).to(anchors.dtype)
-        codes = torch.cat([rows_of(level, 4) for level in level_codes], 1).to(anchors.dtype)
-        counts = [level[0].numel() for level in level_logits]
+        logits, codes, anchors, counts = self.predict(batch, features)
         with torch.no_grad():
-            proposals = self._propose(logits, codes, anchors, counts, batch.sizes)
+            boxes, scores, level = self.candidates(logits, codes, anchors, counts, batch.sizes)
+            image = torch.arange(len(scores), device=scores.device)[:, None].expand_as(level)
+            good = scores >= 0
+            best = self.post_nms_top_n[0 if self.training else 1]
+            boxes, scores = boxes[good], scores[good]
+            kept = suppress(boxes, scores, image[good], level[good], len(batch.sizes), self.nms_thresh, best)
+            proposals = [boxes[keep] for keep in kept]
         if not self.training:
             return proposals, {}
         assert targets is not None
         return proposals, self._losses(logits, codes, anchors, targets)
 
-    def _propose(
+    def predict(self, batch: ImageBatch, features: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """Logits ``(N, A)``, offsets ``(N, A, 4)``, the anchors ``(A, 4)`` of all maps, and how many each map has."""
+        maps = list(features.values())
+        level_logits, level_codes = self.head(maps)
+        anchors = self.anchor_generator(batch.tensors.shape[-2:], maps)
+        logits = torch.cat([rows_of(level, 1)[..., 0] for level in level_logits], 1).to(anchors.dtype)
+        codes = torch.cat([rows_of(level, 4) for level in level_codes], 1).to(anchors.dtype)
+        return logits, codes, anchors, [level[0].numel() for level in level_logits]
+
+    def candidates(
         self, logits: Tensor, codes: Tensor, anchors: Tensor, counts: list[int], sizes: list[tuple[int, int]]
-    ) -> list[Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The best of each map, not yet suppressed: boxes ``(N, K, 4)``, scores, -1 for no proposal, and maps."""
         most = self.pre_nms_top_n[0 if self.training else 1]
         chosen, levels, offset = [], [], 0
         for level, part in enumerate(logits.split(counts, 1)):  # levels differ in length: no one topk for all
@@ -109,15 +120,12 @@ class RegionProposalNetwork(nn.Module):
             chosen.append(index + offset)
             levels.append(torch.full_like(index, level))
             offset += part.shape[1]
-        index, group = torch.cat(chosen, 1), torch.cat(levels, 1)
+        index = torch.cat(chosen, 1)
         image = torch.arange(len(sizes), device=logits.device)[:, None].expand_as(index)
         boxes = clip_boxes(self.box_coder.decode(codes[image, index], anchors[index]), image, sizes)
         scores = logits.gather(1, index).sigmoid()
         good = (boxes[..., 2:] - boxes[..., :2] >= _MIN_SIZE).all(-1) & (scores >= self.score_thresh)
-        boxes, scores, image, group = boxes[good], scores[good], image[good], group[good]
-        best = self.post_nms_top_n[0 if self.training else 1]
-        kept = suppress(boxes, scores, image, group, len(sizes), self.nms_thresh, best)
-        return [boxes[keep] for keep in kept]
+        return boxes, torch.where(good, scores, -1), torch.cat(levels, 1)
 
     def _losses(self, logits: Tensor, codes: Tensor, anchors: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         boxes = [target["boxes"].to(anchors.dtype) for target in targets]

@@ -112,17 +112,17 @@ class YOLO(nn.Module):
         images = check_images("YOLO", images, channels)
         if self.training:
             targets = check_targets("YOLO", images, targets, range(self.num_classes))
+        if not self.training:
+            return self._detections(*self.findings(images))
+        assert targets is not None
         batch, scales, offsets = self._fit(images)
         predictions, grid, cells = self.predict(batch)
-        if self.training:
-            assert targets is not None
-            boxes = [
-                target["boxes"].to(batch.dtype) * scale + offset
-                for target, scale, offset in zip(targets, scales, offsets, strict=True)
-            ]
-            responsible = self._responsible(grid, cells, boxes)
-            return self._losses(predictions, responsible, boxes, [target["labels"] for target in targets])
-        return self._detections(predictions, images, scales, offsets)
+        boxes = [
+            target["boxes"].to(batch.dtype) * scale + offset
+            for target, scale, offset in zip(targets, scales, offsets, strict=True)
+        ]
+        responsible = self._responsible(grid, cells, boxes)
+        return self._losses(predictions, responsible, boxes, [target["labels"] for target in targets])
 
     def _fit(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Images on grey of one size, and what turns their boxes into those of the batch: times scale, plus offset."""
@@ -239,17 +239,20 @@ class YOLO(nn.Module):
         area = sides.prod(1) / (self.image_size[0] * self.image_size[1])
         return image, at, wanted, (2 - area).clamp(min=1)
 
-    def _detections(
-        self, predictions: Predictions, images: Sequence[Tensor], scales: Tensor, offsets: Tensor
-    ) -> list[Target]:
+    def findings(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Of every prediction, in evaluation, the box in its image ``(N, P, 4)`` and the scores ``(N, P, classes)``."""
+        batch, scales, offsets = self._fit(images)
+        predictions, _, _ = self.predict(batch)
         classes = predictions.classes.softmax(-1) if self.exclusive else predictions.classes.sigmoid()
-        scores = predictions.confidence.sigmoid()[..., None] * classes
-        image, at, label = torch.where(scores > self.score_thresh)
-        boxes, scores = predictions.boxes[image, at], scores[image, at, label]
-        boxes = (boxes - offsets[image]) / scales[image]
+        boxes = (predictions.boxes - offsets[:, None]) / scales[:, None]
         limits = boxes.new_tensor([[i.shape[2], i.shape[1]] * 2 for i in images])
-        boxes = torch.minimum(boxes.clamp(min=0), limits[image])
-        kept = suppress(boxes, scores, image, label, len(images), self.nms_thresh, self.detections_per_img)
+        boxes = torch.minimum(boxes.clamp(min=0), limits[:, None])
+        return boxes, predictions.confidence.sigmoid()[..., None] * classes
+
+    def _detections(self, every: Tensor, probabilities: Tensor) -> list[Target]:
+        image, at, label = torch.where(probabilities > self.score_thresh)
+        boxes, scores = every[image, at], probabilities[image, at, label]
+        kept = suppress(boxes, scores, image, label, len(every), self.nms_thresh, self.detections_per_img)
         return [{"boxes": boxes[keep], "labels": label[keep], "scores": scores[keep]} for keep in kept]
 
 
