@@ -12,15 +12,9 @@
 // 6. Descriptors: a thread per value copies it. Detection: a warp per row of blocks of 32 windows; the first warp then
 //    adds up the rows' sums.
 //
-// Floor at 1920 x 1080, one level, stride 8: 2 MB are read; votes, 19 MB, and sums, 18 MB, are written and read again
-// from L2, 3 us each at 12 TB/s; all descriptors are 410 MB, 100 us at 4 TB/s. Scores: 100 million products, each with
-// two loads from L1, 25 us; all 43 levels at a scale of 1.05 ten times as many.
-#include <algorithm>
-#include <cmath>
-
-#include "cuda/common/launch.cuh"
-#include "cuda/common/places.cuh"
-#include "cuda/common/scan.cuh"
+// Floor at 1920 x 1080, one level, stride 8: 2 MB are read; votes, 19 MB, and sums, 18 MB, are written, and read again
+// from L2, 10 us together at 4 TB/s. All descriptors are 423 MB, 105 us. Scores: 106 million products, each with two loads
+// from L1, 30 us; all 44 levels at a scale of 1.05 ten times as many.
 #include "cuda/kernels/hog_descriptor.h"
 #include "math/hog_votes.h"
 #include "math/linear_exact.h"
