@@ -11,8 +11,8 @@
 namespace saccade::cuda {
 namespace {
 
-constexpr std::int64_t kVotes =
-    1 << 22;  // of a group, unless one of its grids has more: about 200 MB of working memory
+// Votes of a group, unless one of its grids has more: about 200 MB of working memory.
+constexpr std::int64_t kVotes = 1 << 22;
 
 std::int32_t narrow(std::int64_t x) { return static_cast<std::int32_t>(x); }
 
