@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -51,6 +51,20 @@ def cases(quick: bool) -> Iterator[Case]:
             bar=3.0,
             prepare=partial(_people, width, height),
         )
+    yield Case(
+        name="hog_descriptors/tensor-640x480",
+        operation="hog_descriptors",
+        size="640×480 tensor, windows of 64×128 at stride 8",
+        threads=(1, 2),
+        prepare=partial(_compute, 640, 480, tensor=True),
+    )
+    yield Case(
+        name="hog_detect/people-640x480",
+        operation="hog_detect",
+        size="640×480 tensor, OpenCV's people detector",
+        threads=(1, 2),
+        prepare=partial(_people, 640, 480, tensor=True),
+    )
 
 
 def _hog(kind: str, width: int, height: int) -> Work:
@@ -80,21 +94,22 @@ def _hog_of_tensor(width: int, height: int) -> Work:
     )
 
 
-def _compute(width: int, height: int) -> Work:
+def _compute(width: int, height: int, tensor: bool = False) -> Work:
     from saccade.classic import HOGDescriptor
 
     image = _data.astronaut(width, height)
     hog = HOGDescriptor()
+    compute = _on_tensors("hog_descriptors", image, hog) if tensor else partial(hog.compute, image)
     windows = ((width - 64) // 8 + 1) * ((height - 128) // 8 + 1)
     return Work(
-        ours=lambda: hog.compute(image),
+        ours=lambda: compute().reshape(-1),
         references={"cv2": reference("cv2", lambda cv2: partial(cv2.HOGDescriptor().compute, image))},
         verify=close(atol=5e-6),
         bytes=4.0 * windows * hog.descriptor_size,
     )
 
 
-def _people(width: int, height: int) -> Work:
+def _people(width: int, height: int, tensor: bool = False) -> Work:
     import cv2
 
     from saccade.classic import HOGDescriptor
@@ -103,18 +118,27 @@ def _people(width: int, height: int) -> Work:
     people = cv2.HOGDescriptor_getDefaultPeopleDetector()
     ours, theirs = HOGDescriptor().set_svm(people), cv2.HOGDescriptor()
     theirs.setSVMDetector(people)
+    detect = _on_tensors("hog_detect", image, ours) if tensor else partial(ours.detect_multi_scale, image)
 
     def verify(_ours: Any, _theirs: Any) -> Difference:
         """The raw windows, of which there are more than of groups; neither has OpenCV's order."""
-        raw, _ = ours.detect_multi_scale(image, group_threshold=0)
+        raw, _ = detect(group_threshold=0)
         cv2_raw, _ = theirs.detectMultiScale(image, groupThreshold=0)
         return exact(_sorted(raw), _sorted(cv2_raw))
 
     return Work(
-        ours=lambda: ours.detect_multi_scale(image),
+        ours=detect,
         references={"cv2": reference("cv2", lambda _: lambda: theirs.detectMultiScale(image))},
         verify=verify,
     )
+
+
+def _on_tensors(operation: str, image: Any, hog: Any) -> Callable[..., Any]:
+    import torch
+
+    from saccade import ops
+
+    return partial(getattr(ops, operation), torch.from_numpy(image.copy()), hog)
 
 
 def _sorted(boxes: Any) -> Any:

@@ -76,7 +76,7 @@ py::tuple detect_multi_scale(const HogDescriptor& self, const py::object& image,
   HogDetections found;
   {
     py::gil_scoped_release release;
-    found = self.detect_multi_scale(input.view(), options);
+    found = self.detect_multi_scale("detect_multi_scale", input.view(), options);
   }
   const auto count = static_cast<std::int64_t>(found.boxes.size());
   py::array_t<std::int32_t> boxes = empty<std::int32_t>({count, 4});

@@ -12,6 +12,7 @@
 #include "kernels/hog_blocks.h"
 
 #include "isa/root.h"
+#include "math/hog_votes.h"
 
 namespace saccade::SACCADE_ISA {
 namespace {
@@ -19,48 +20,17 @@ namespace {
 using F = Vec<float>;
 constexpr int kN = kLanes<float>;
 
-struct Vote {
-  F first, second;  // what the two bins get
-  F bin, next;      // which they are
+using Vote = HogVoteOf<F>;
+
+struct HogRegisters {
+  SACCADE_HD F load(const float* p) { return SACCADE_ISA::load<F>(p); }
+  SACCADE_HD void store(float* p, F v) { SACCADE_ISA::store<F>(p, v); }
+  SACCADE_HD F select(Mask<F> mask, F a, F b) { return SACCADE_ISA::select<F>(mask, a, b); }
+  SACCADE_HD F fma(F a, F b, F c) { return SACCADE_ISA::fma(a, b, c); }
+  SACCADE_HD F root(F v) { return SACCADE_ISA::root(v); }
+  SACCADE_HD F inverse_root(F v) { return SACCADE_ISA::inverse_root(v); }
+  SACCADE_HD F truncate(F v) { return __builtin_convertvector(__builtin_convertvector(v, Vec<std::int32_t>), F); }
 };
-
-SACCADE_HD F magnitude_of(F v) { return max<F>(v, -v); }
-
-// OpenCV's approximation of the arc tangent for 0 <= t <= 1, up to 1.6e-4 radians (0.009 degrees) off: part of the
-// result, as detections depend on it. With the exact angle, scores of people differ by up to 1e-3 from OpenCV's.
-SACCADE_HD F arc_tangent(F t) {
-  const F square = t * t;
-  F p = splat<F>(-0.04432655554792128f);
-  p = fma(p, square, splat<F>(0.1555786518463281f));
-  p = fma(p, square, splat<F>(-0.3258083974640975f));
-  p = fma(p, square, splat<F>(0.9997878412794807f));
-  return p * t;
-}
-
-SACCADE_HD Vote vote_of(const HogVotes& v, F dx, F dy) {
-  const F kHalfTurn = splat<F>(3.14159265f), kRight = splat<F>(1.57079633f), zero{};
-  const F square = fma(dx, dx, dy * dy);
-  const F length = square * inverse_root(max<F>(square, splat<F>(1e-20f)));
-  const F across = magnitude_of(dx), down = magnitude_of(dy);
-  F angle = arc_tangent(min<F>(across, down) / max<F>(max<F>(across, down), splat<F>(1e-10f)));
-  angle = select<F>(down > across, kRight - angle, angle);
-  const Mask<F> left = dx < zero, up = dy < zero;
-  if (v.full_circle) {
-    angle = select<F>(left, kHalfTurn - angle, angle);
-    angle = select<F>(up, kHalfTurn + kHalfTurn - angle, angle);
-  } else {
-    angle = select<F>(left ^ up, kHalfTurn - angle, angle);
-  }
-  const F bins = splat<F>(static_cast<float>(v.bins)), one = splat<F>(1.f);
-  const F place = fma(angle, splat<F>(v.per_radian), splat<F>(0.5f));  // one more, so that truncation rounds down
-  const F floor = __builtin_convertvector(__builtin_convertvector(place, Vec<std::int32_t>), F);
-  Vote vote;
-  vote.second = length * (place - floor);
-  vote.first = v.bins == 1 ? length : length - vote.second;  // only one of equal bins is seen
-  vote.next = select<F>(floor >= bins, floor - bins, floor);
-  vote.bin = select<F>(floor < one, floor - one + bins, floor - one);
-  return vote;
-}
 
 template <bool Colour>
 SACCADE_HD Vote vote_at(const HogVotes& v, int r, std::int64_t at, std::int64_t left, std::int64_t right) {
@@ -75,14 +45,10 @@ SACCADE_HD Vote vote_at(const HogVotes& v, int r, std::int64_t at, std::int64_t 
     for (int c = 1; c < kHogChannels; ++c) {
       F other_x, other_y;
       gradient(c, other_x, other_y);
-      const F square = other_x * other_x + other_y * other_y;
-      const Mask<F> more = square > largest;
-      dx = select<F>(more, other_x, dx);
-      dy = select<F>(more, other_y, dy);
-      largest = select<F>(more, square, largest);
+      hog_keep_largest<HogRegisters>(dx, dy, largest, other_x, other_y);
     }
   }
-  return vote_of(v, dx, dy);
+  return hog_vote<HogRegisters>(dx, dy, v.bins, v.per_radian, v.full_circle);
 }
 
 template <int Targets>
@@ -136,25 +102,6 @@ void floats(const std::uint8_t* pixels, std::int64_t count, bool root, float* ou
     for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(pixels[i]);
 }
 
-// v / (|v| + 0.1 n), no value above the threshold, then v / (|v| + 0.001).
-SACCADE_HD void normalise(float* values, std::int64_t plane, int count, float threshold) {
-  F sum{};
-  for (int i = 0; i < count; ++i) {
-    const F value = load<F>(values + i * plane);
-    sum = fma(value, value, sum);
-  }
-  const F one = splat<F>(1.f);
-  F scale = one / (root(sum) + splat<F>(0.1f * static_cast<float>(count)));
-  sum = F{};
-  for (int i = 0; i < count; ++i) {
-    const F value = min<F>(load<F>(values + i * plane) * scale, splat<F>(threshold));
-    sum = fma(value, value, sum);
-    store<F>(values + i * plane, value);
-  }
-  scale = one / (root(sum) + splat<F>(1e-3f));
-  for (int i = 0; i < count; ++i) store<F>(values + i * plane, load<F>(values + i * plane) * scale);
-}
-
 void blocks(const HogBlockRow& row) {
   const std::int64_t bin_step = row.phases * row.stride;
   for (std::int64_t lane = 0; lane < row.lanes; lane += kN) {
@@ -171,7 +118,8 @@ void blocks(const HogBlockRow& row) {
           store<F>(plane, sum);
         }
     }
-    normalise(row.planes + lane, row.plane, row.cell_columns * row.cell_rows * row.bins, row.threshold);
+    hog_normalise<HogRegisters, F>(row.planes + lane, row.plane, row.cell_columns * row.cell_rows * row.bins,
+                                   row.threshold);
   }
 }
 

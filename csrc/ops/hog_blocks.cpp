@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/cascade_level.h"
+#include "math/hog_votes.h"
 #include "ops/cascade_levels.h"
 
 namespace saccade {
@@ -15,15 +16,6 @@ constexpr std::int64_t kLane = 16;   // floats of the widest register
 constexpr std::int64_t kPixels = 8;  // rows of pixels kept: four that vote and their neighbours
 
 std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
-
-// The border pixel is not repeated: -1 is 1.
-std::int64_t mirror(std::int64_t i, std::int64_t size) {
-  if (i >= 0 && i < size) return i;
-  if (size == 1) return 0;
-  const std::int64_t period = 2 * size - 2;
-  i = ((i % period) + period) % period;
-  return i < size ? i : period - i;
-}
 
 // The Gaussian times the share of each cell, for each position in a block, and where they are not zero.
 void interpolate(std::int64_t size, std::int64_t cell, double sigma, std::vector<float>& weights,
@@ -79,13 +71,16 @@ HogImage::HogImage(const TensorView& image)
   }
 }
 
-HogGrid::HogGrid(const HogImage& image, std::int64_t grid_width, std::int64_t grid_height)
+HogGrid::HogGrid(HogSize image, std::int64_t grid_width, std::int64_t grid_height)
     : width(grid_width), height(grid_height) {
   linear_exact(image.width, width, column_index, column_weight);
   linear_exact(image.height, height, row_index, row_weight);
 }
 
-HogPlan::HogPlan(const HogGeometry& g, HogSize spacing) : geometry(g), step(spacing) {
+HogPlan::HogPlan(const HogGeometry& g, HogSize spacing)
+    : geometry(g),
+      step(spacing),
+      per_radian(static_cast<float>(static_cast<double>(g.bins) / (g.full_circle ? 2 : 1) / 3.14159265358979323846)) {
   const double sigma = g.sigma >= 0 ? g.sigma : static_cast<double>(g.block.width + g.block.height) / 8;
   interpolate(g.block.width, g.cell.width, sigma, column_weights, column_taps);
   interpolate(g.block.height, g.cell.height, sigma, row_weights, row_taps);
@@ -126,7 +121,7 @@ void HogStrip::start(const HogGrid& grid, std::int64_t first, std::int64_t end) 
   weight_.clear();
   for (std::int64_t phase = 0; phase < step.width; ++phase)
     for (std::int64_t lane = -1; lane <= lanes_; ++lane) {
-      const auto x = static_cast<std::size_t>(mirror(grid.x + lane * step.width + phase, grid.width));
+      const auto x = static_cast<std::size_t>(hog_mirror(grid.x + lane * step.width + phase, grid.width));
       index_.push_back(grid.column_index[x]);
       weight_.push_back(grid.column_weight[x]);
     }
@@ -142,7 +137,7 @@ void HogStrip::start(const HogGrid& grid, std::int64_t first, std::int64_t end) 
 
 void HogStrip::fill(std::int64_t y) {
   const HogGrid& grid = *grid_;
-  const std::int64_t level = mirror(grid.y + y, grid.height), run = lanes_ + 2;
+  const std::int64_t level = hog_mirror(grid.y + y, grid.height), run = lanes_ + 2;
   const bool resized = grid.width != image_.width || grid.height != image_.height;
   const auto at = static_cast<std::size_t>(level);
   for (int c = 0; c < image_.channels; ++c) {
@@ -173,7 +168,7 @@ void HogStrip::vote(std::int64_t y) {
   v.stride = stride_;
   v.lanes = lanes_;
   v.bins = static_cast<int>(g.bins);
-  v.per_radian = static_cast<float>(static_cast<double>(g.bins) / (g.full_circle ? 2 : 1) / 3.14159265358979323846);
+  v.per_radian = plan_.per_radian;
   v.full_circle = g.full_circle;
   for (std::int64_t r = block_row_; r < end_ && r * plan_.step.height < y + kHogRows; ++r) {
     const std::int64_t inside = y - r * plan_.step.height;  // of the block

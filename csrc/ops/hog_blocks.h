@@ -15,6 +15,7 @@ class HogImage {
  public:
   explicit HogImage(const TensorView& image);
   const std::uint8_t* row(int channel, std::int64_t y) const { return planes_[channel] + y * stride_; }
+  HogSize size() const { return {width, height}; }
   std::int64_t width = 0, height = 0;
   int channels = 1;
 
@@ -26,7 +27,7 @@ class HogImage {
 
 // A grid of blocks on an image, resized to `width` x `height`. Block (0, 0) has its corner at (x, y).
 struct HogGrid {
-  HogGrid(const HogImage& image, std::int64_t width, std::int64_t height);
+  HogGrid(HogSize image, std::int64_t width, std::int64_t height);
   std::int64_t width, height;
   std::int64_t x = 0, y = 0;
   std::int64_t columns = 0, rows = 0;
@@ -39,6 +40,7 @@ struct HogPlan {
   HogPlan(const HogGeometry& geometry, HogSize step);
   HogGeometry geometry;
   HogSize step;
+  float per_radian;                                // bins
   std::vector<float> column_weights, row_weights;  // [cells][size of a block]
   std::vector<std::int32_t> column_taps, row_taps;
 };

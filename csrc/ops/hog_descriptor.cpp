@@ -85,7 +85,7 @@ HogPlacement place_windows(const HogGeometry& g, const HogOptions& options, std:
   return p;
 }
 
-HogGrid HogPlacement::grid(const HogGeometry& g, const HogImage& image, std::int64_t width, std::int64_t height) const {
+HogGrid HogPlacement::grid(const HogGeometry& g, HogSize image, std::int64_t width, std::int64_t height) const {
   HogGrid result(image, width, height);
   result.x = -padding.width;
   result.y = -padding.height;
@@ -144,7 +144,7 @@ void HogDescriptor::compute(const TensorView& view, const HogOptions& options, c
   const auto count = static_cast<std::int64_t>(windows.size());
   if (locations.dtype != DType::kUnsupported) {
     const HogPlan plan(g, g.stride);
-    const HogGrid whole(image, image.width, image.height);
+    const HogGrid whole(image.size(), image.width, image.height);
     return parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end) {
       HogStrip strip(plan, image, g.blocks_across());
       HogGrid grid(whole);
@@ -160,7 +160,7 @@ void HogDescriptor::compute(const TensorView& view, const HogOptions& options, c
     });
   }
   const HogPlacement p = place_windows(g, options, image.width, image.height);
-  const HogGrid grid = p.grid(g, image, image.width, image.height);
+  const HogGrid grid = p.grid(g, image.size(), image.width, image.height);
   const HogPlan plan(g, p.step);
   const std::int64_t values = g.values();
   const Scratch<float> blocks(static_cast<std::size_t>(grid.columns * grid.rows * values));

@@ -79,7 +79,7 @@ class HogDescriptor {
   // Windows with scores of at least hit_threshold, row by row.
   std::vector<HogHit> detect(const TensorView& image, const HogOptions& options) const;
   // The same on images of falling size, merged as OpenCV does, clipped to the image.
-  HogDetections detect_multi_scale(const TensorView& image, const HogOptions& options) const;
+  HogDetections detect_multi_scale(const char* op, const TensorView& image, const HogOptions& options) const;
 
  private:
   HogGeometry geometry_;

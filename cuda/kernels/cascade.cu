@@ -10,9 +10,11 @@
 #include <utility>
 
 #include "cuda/common/launch.cuh"
+#include "cuda/common/places.cuh"
 #include "cuda/common/scan.cuh"
 #include "cuda/kernels/cascade.h"
 #include "kernels/cascade_window.h"
+#include "math/linear_exact.h"
 
 namespace saccade::cuda {
 namespace {
@@ -25,25 +27,18 @@ enum State : std::uint8_t { kFlat, kRejected, kPassed };  // kFlat: too little c
 // The level that holds a row or window.
 template <std::int64_t CascadeLevelPlace::* first>
 __device__ const CascadeLevelPlace& level_of(const CascadeGroup& group, std::int64_t index) {
-  std::int64_t low = 0, high = group.level_count;
-  while (high - low > 1) {
-    const std::int64_t middle = (low + high) / 2;
-    (group.levels[middle].*first <= index ? low : high) = middle;
-  }
-  return group.levels[low];
+  return place_of<first>(group.levels, group.level_count, index);
 }
 
 // ---- Integral images ----
 
-// A pixel of a level: bilinear in 8.8 bits, exact until its one rounding.
 __device__ unsigned sample(const CascadeGroup& group, const CascadeLevelPlace& level, std::int64_t x, std::int64_t y) {
   const std::int32_t *columns = group.tables + level.table, *rows = columns + 2 * level.width;
   const std::int64_t x0 = columns[x], x1 = x0 + 1 < group.image_width ? x0 + 1 : x0;
   const std::int64_t y0 = rows[y], y1 = y0 + 1 < group.image_height ? y0 + 1 : y0;
   const auto wx = static_cast<unsigned>(columns[level.width + x]), wy = static_cast<unsigned>(rows[level.height + y]);
-  const std::uint8_t *above = group.image + y0 * group.image_width, *below = group.image + y1 * group.image_width;
-  const unsigned left = above[x0] * (256 - wy) + below[x0] * wy, right = above[x1] * (256 - wy) + below[x1] * wy;
-  return (left * (256 - wx) + right * wx + (1u << 15)) >> 16;
+  return linear_exact_sample(group.image + y0 * group.image_width, group.image + y1 * group.image_width, x0, x1, wx,
+                             wy);
 }
 
 __global__ void __launch_bounds__(kThreads) level_rows_kernel(CascadeGroup group) {

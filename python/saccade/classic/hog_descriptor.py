@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from saccade._hog import Size, image_size, window_padding, window_stride
 from saccade._native import numpy_module
 
 __all__ = ["HOGDescriptor"]
-
-Size = tuple[int, int]
 
 
 class HOGDescriptor:
@@ -80,10 +79,10 @@ class HOGDescriptor:
         if _index(name, "histogram_norm_type", histogram_norm_type) != 0:
             raise ValueError(f"{name}: histogram_norm_type must be 0, for L2-Hys, got {histogram_norm_type}")
         parameters = {
-            "win_size": _size(name, "win_size", win_size),
-            "block_size": _size(name, "block_size", block_size),
-            "block_stride": _size(name, "block_stride", block_stride),
-            "cell_size": _size(name, "cell_size", cell_size),
+            "win_size": image_size(name, "win_size", win_size),
+            "block_size": image_size(name, "block_size", block_size),
+            "block_stride": image_size(name, "block_stride", block_stride),
+            "cell_size": image_size(name, "cell_size", cell_size),
             "nbins": _index(name, "nbins", nbins),
             "deriv_aperture": _index(name, "deriv_aperture", deriv_aperture),
             "win_sigma": float(win_sigma),
@@ -176,7 +175,9 @@ class HOGDescriptor:
             if places.dtype.kind not in "iu":
                 raise TypeError(f"compute: locations must be integers, got {places.dtype}")
             places = places.astype(np.int64)
-        return self._impl.compute(image, _stride("compute", win_stride), _padding("compute", padding), places)
+        return self._impl.compute(
+            image, window_stride("compute", win_stride), window_padding("compute", padding), places
+        )
 
     def detect(
         self, image: ArrayLike, hit_threshold: float = 0.0, win_stride: Size | None = None, padding: Size = (0, 0)
@@ -194,7 +195,7 @@ class HOGDescriptor:
             ValueError: without coefficients (`set_svm`), for wrong shapes or parameters; TypeError: for a wrong dtype.
         """
         return self._impl.detect(
-            image, float(hit_threshold), _stride("detect", win_stride), _padding("detect", padding)
+            image, float(hit_threshold), window_stride("detect", win_stride), window_padding("detect", padding)
         )
 
     def detect_multi_scale(
@@ -231,8 +232,8 @@ class HOGDescriptor:
         boxes, weights = self._impl.detect_multi_scale(
             image,
             float(hit_threshold),
-            _stride(name, win_stride),
-            _padding(name, padding),
+            window_stride(name, win_stride),
+            window_padding(name, padding),
             float(scale),
             int(group_threshold),
         )
@@ -249,32 +250,6 @@ def _index(op: str, name: str, value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{op}: {name} must be an integer, got {value!r}") from None
-
-
-def _size(op: str, name: str, size: Any) -> Size:
-    try:
-        width, height = map(operator.index, size)
-    except (TypeError, ValueError):
-        raise ValueError(f"{op}: {name} must be two integers, width and height, got {size!r}") from None
-    if not (abs(width) < 2**30 and abs(height) < 2**30):
-        raise ValueError(f"{op}: {name} must be within 2^30, got {size!r}")
-    return width, height
-
-
-def _stride(op: str, stride: Any) -> Size:
-    if stride is None:
-        return 0, 0
-    width, height = _size(op, "win_stride", stride)
-    if width < 1 or height < 1:
-        raise ValueError(f"{op}: win_stride must be at least 1, got {stride!r}")
-    return width, height
-
-
-def _padding(op: str, padding: Any) -> Size:
-    width, height = _size(op, "padding", padding)
-    if not (0 <= width < 2**14 and 0 <= height < 2**14):
-        raise ValueError(f"{op}: padding must be from 0 to 16383, got {padding!r}")
-    return width, height
 
 
 _DEFAULTS = HOGDescriptor().parameters

@@ -21,6 +21,7 @@ from saccade.ops.feature_pyramid_network import FeaturePyramidNetwork
 from saccade.ops.frozen_batch_norm import FrozenBatchNorm2d
 from saccade.ops.haar_features import haar_features
 from saccade.ops.hog import hog
+from saccade.ops.hog_descriptor import hog_descriptors, hog_detect
 from saccade.ops.integral_image import integral_image
 from saccade.ops.masks_to_boxes import masks_to_boxes
 from saccade.ops.max_pool2d import max_pool2d, min_pool2d
@@ -70,6 +71,8 @@ __all__ = [
     "generalized_box_iou_loss",
     "haar_features",
     "hog",
+    "hog_descriptors",
+    "hog_detect",
     "integral_image",
     "masks_to_boxes",
     "max_pool2d",
