@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from saccade.ops._library import call, require_tensor
-from saccade.ops.permutohedral import Lattice, build_lattice, filter_rows
+from saccade.ops.permutohedral import Lattice, build_lattice, filter_moving, filter_rows
 
 __all__ = ["crf_terms", "dense_crf", "mean_field"]
 
 Width = float | Sequence[float]
-Scaled = tuple[Lattice, Tensor | None, Tensor | None]  # what points are multiplied with before and after the filter
+# A lattice, what points are multiplied with before and after it filters, and features that need a gradient.
+Scaled = tuple[Lattice, Tensor | None, Tensor | None, Tensor | None]
 _NORMALIZATIONS = ("none", "before", "after", "symmetric")
 
 
@@ -50,14 +51,14 @@ def dense_crf(
             label l costs where others are labelled l too, so that Potts is ``-w`` for each. ``(L, L)``: what every
             pair of labels costs; the mean of the matrix and its transpose counts. None: the term is left out.
         gaussian_kernel, bilateral_kernel: what a pixel's features ``x, y`` (and channels), in units of the standard
-            deviations, are multiplied with: ``(d,)`` numbers or a ``(d, d)`` matrix, which must not require a gradient.
-            None: nothing.
+            deviations, are multiplied with: ``(d,)`` numbers or a ``(d, d)`` matrix. None: nothing.
         normalization: of the filters, by the filtered ones n: ``"symmetric"`` divides by the root of n before and
             after, ``"before"`` and ``"after"`` by n, ``"none"`` not at all.
 
     Returns:
         The labels' probabilities, like ``unary``. Differentiable, any number of times, in ``unary`` and in the
-        compatibilities; without a gradient to compute, the whole inference is one operator.
+        compatibilities; once also in the kernels, by the derivative of the Gaussians that the lattices stand for.
+        Without a gradient to compute, the whole inference is one operator.
 
     Raises:
         ValueError: for wrong shapes, values or devices, a unary that is not finite, and for an image or widths of which
@@ -132,7 +133,8 @@ def mean_field(
     unary: Tensor, sign: float, lattices: list[Scaled], compatibility: list[Tensor], iterations: int, normalize: bool
 ) -> Tensor:
     """``(B, L, points)`` probabilities, or their logits, after so many steps (csrc/ops/dense_crf.h)."""
-    tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (unary, *compatibility))
+    moving = [features for *_, features in lattices if features is not None]
+    tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (unary, *compatibility, *moving))
     if not tracked:
         flat = [tensor for lattice in lattices for tensor in _flat(lattice)]
         return call(torch.ops.saccade._mean_field, unary, sign, flat, compatibility, iterations, normalize)
@@ -144,8 +146,8 @@ def mean_field(
     for _ in range(iterations):
         q = current.softmax(1)
         current = base
-        for (lattice, before, after), matrix in zip(lattices, compatibility, strict=True):
-            message = filter_rows(q if before is None else q * before[:, None], lattice)
+        for (lattice, before, after, features), matrix in zip(lattices, compatibility, strict=True):
+            message = _filtered(q if before is None else q * before[:, None], lattice, features)
             if after is not None:
                 message = message * after[:, None]
             current = current + (message * matrix if matrix.ndim == 1 else message @ matrix.mT)
@@ -156,17 +158,23 @@ def mean_field(
 def normalized_lattice(features: Tensor, normalization: str) -> Scaled:
     """The lattice of ``(B, N, d)`` features, and the factors of its normalisation."""
     lattice = build_lattice(features.detach())
+    moving = features.flatten(0, 1) if features.requires_grad and torch.is_grad_enabled() else None
     if normalization == "none":
-        return lattice, None, None
+        return lattice, None, None, moving
     ones = lattice.weights.new_ones((lattice.vertices.shape[0], 1))
-    total = filter_rows(ones, lattice)[:, 0]
+    total = _filtered(ones, lattice, moving)[:, 0]
     factor = (total + 1e-20).rsqrt() if normalization == "symmetric" else 1 / (total + 1e-20)
-    return lattice, None if normalization == "after" else factor, None if normalization == "before" else factor
+    before, after = None if normalization == "after" else factor, None if normalization == "before" else factor
+    return lattice, before, after, moving
+
+
+def _filtered(values: Tensor, lattice: Lattice, moving: Tensor | None) -> Tensor:
+    return filter_rows(values, lattice) if moving is None else filter_moving(values, lattice, moving)
 
 
 def _flat(scaled: Scaled) -> tuple[Tensor, ...]:
     """As the operator takes it: no elements for a factor of one."""
-    lattice, *factors = scaled
+    lattice, *factors, _ = scaled
     return *lattice, *(lattice.weights.new_empty((0,)) if factor is None else factor for factor in factors)
 
 
@@ -227,9 +235,7 @@ def _transformed(op: str, name: str, kernel: Tensor | None, points: Tensor) -> T
         raise ValueError(f"{op}: {name} must have shape ({d},) or ({d}, {d}), got {tuple(kernel.shape)}")
     if kernel.device != points.device:
         raise ValueError(f"{op}: unary and {name} must be on the same device, got {points.device} and {kernel.device}")
-    if kernel.requires_grad and torch.is_grad_enabled():
-        raise ValueError(f"{op}: {name} must not require a gradient, got one that does")
-    matrix = kernel.detach().to(points.dtype)
+    matrix = kernel.to(points.dtype)
     return points * matrix if matrix.ndim == 1 else points @ matrix.mT
 
 
