@@ -25,6 +25,14 @@ def cases(quick: bool) -> Iterator[Case]:
             prepare=partial(_inference, height, width, labels),
         )
     yield Case(
+        name="dense_crf/numpy-512x512x21",
+        operation="dense_crf",
+        size="512×512, 21 labels, 5 iterations, NumPy arrays",
+        threads=(1, 2),
+        bar={1: 3.0, 2: 5.0},
+        prepare=partial(_inference, 512, 512, 21, arrays=True),
+    )
+    yield Case(
         name="permutohedral_filter/512x512x21",
         operation="permutohedral_filter",
         size="512×512 pixels, 5 features, 21 channels, lattice and all",
@@ -40,10 +48,10 @@ def _photo(width: int, height: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(data.astronaut()[:height, :width])
 
 
-def _inference(height: int, width: int, labels: int) -> Work:
+def _inference(height: int, width: int, labels: int, arrays: bool = False) -> Work:
     import torch
 
-    from saccade import ops
+    from saccade import classic, ops
 
     image = _photo(width, height)
     rng = np.random.default_rng(0)
@@ -64,8 +72,9 @@ def _inference(height: int, width: int, labels: int) -> Work:
 
         return run
 
+    costs = unary[0].numpy()
     return Work(
-        ours=lambda: ops.dense_crf(unary, planes),
+        ours=(lambda: classic.dense_crf(costs, image)[None]) if arrays else (lambda: ops.dense_crf(unary, planes)),
         references={"pydensecrf": reference("pydensecrf.densecrf", theirs)},
         verify=close(atol=1e-3),
     )

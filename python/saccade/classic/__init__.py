@@ -13,6 +13,8 @@ from saccade.classic.cascade import CascadeClassifier, group_rectangles
 from saccade.classic.cascade_trainer import CascadeTrainer
 from saccade.classic.codebook import Codebook, centroids
 from saccade.classic.compare_histograms import compare_histograms
+from saccade.classic.denoise import denoise
+from saccade.classic.dense_crf import dense_crf
 from saccade.classic.grab_cut import grab_cut
 from saccade.classic.gradients import gradients, orientation_histogram
 from saccade.classic.graph_cut import graph_cut
@@ -24,6 +26,7 @@ from saccade.classic.image_histogram import image_histogram
 from saccade.classic.implicit_shape_model import ImplicitShapeModel
 from saccade.classic.integral_image import integral_image
 from saccade.classic.lbp_codes import lbp_codes
+from saccade.classic.scene_edit import blur_background, feather_mask, recolour, replace_background
 from saccade.classic.sliding_window import SlidingWindowDetector
 
 if TYPE_CHECKING:
@@ -39,10 +42,14 @@ __all__ = [
     "HaarFeatureSet",
     "ImplicitShapeModel",
     "SlidingWindowDetector",
+    "blur_background",
     "box_filter",
     "box_sum",
     "centroids",
     "compare_histograms",
+    "denoise",
+    "dense_crf",
+    "feather_mask",
     "grab_cut",
     "gradients",
     "graph_cut",
@@ -54,6 +61,8 @@ __all__ = [
     "integral_image",
     "lbp_codes",
     "orientation_histogram",
+    "recolour",
+    "replace_background",
 ]
 
 

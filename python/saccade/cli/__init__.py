@@ -13,6 +13,7 @@ from saccade.cli.classify import evaluate_classify
 from saccade.cli.demo import demo
 from saccade.cli.detect import detect
 from saccade.cli.info import info
+from saccade.cli.segment import segment
 from saccade.cli.train import train
 
 __all__ = ["app"]
@@ -29,6 +30,7 @@ app.command()(info)
 app.command()(bench)
 app.command()(demo)
 app.command()(detect)
+app.command()(segment)
 app.add_typer(train, name="train")
 measure = typer.Typer(no_args_is_help=True, help="Measure what was trained.")
 

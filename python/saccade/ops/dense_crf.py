@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from saccade.ops._library import call, require_tensor
-from saccade.ops.permutohedral import Lattice, build_lattice, filter_rows
+from saccade.ops.permutohedral import Lattice, build_lattice, filter_moving, filter_rows
 
 __all__ = ["crf_terms", "dense_crf", "mean_field"]
 
 Width = float | Sequence[float]
-Scaled = tuple[Lattice, Tensor | None, Tensor | None]  # what points are multiplied with before and after the filter
+# A lattice, what points are multiplied with before and after it filters, and features that need a gradient.
+Scaled = tuple[Lattice, Tensor | None, Tensor | None, Tensor | None]
 _NORMALIZATIONS = ("none", "before", "after", "symmetric")
 
 
@@ -25,9 +26,11 @@ def dense_crf(
     iterations: int = 5,
     gaussian_sxy: float | Sequence[float] = 3.0,
     gaussian_compat: float | Tensor | None = 3.0,
+    gaussian_kernel: Tensor | None = None,
     bilateral_sxy: float | Sequence[float] = 80.0,
     bilateral_srgb: float | Sequence[float] = 13.0,
     bilateral_compat: float | Tensor | None = 10.0,
+    bilateral_kernel: Tensor | None = None,
     normalization: str = "symmetric",
 ) -> Tensor:
     """Mean field of a conditional random field in which every pair of pixels is connected.
@@ -47,19 +50,22 @@ def dense_crf(
         gaussian_compat, bilateral_compat: a number or 0-d tensor w: labels that differ cost w (Potts). ``(L,)``: what
             label l costs where others are labelled l too, so that Potts is ``-w`` for each. ``(L, L)``: what every
             pair of labels costs; the mean of the matrix and its transpose counts. None: the term is left out.
+        gaussian_kernel, bilateral_kernel: what a pixel's features ``x, y`` (and channels), in units of the standard
+            deviations, are multiplied with: ``(d,)`` numbers or a ``(d, d)`` matrix. None: nothing.
         normalization: of the filters, by the filtered ones n: ``"symmetric"`` divides by the root of n before and
             after, ``"before"`` and ``"after"`` by n, ``"none"`` not at all.
 
     Returns:
         The labels' probabilities, like ``unary``. Differentiable, any number of times, in ``unary`` and in the
-        compatibilities; without a gradient to compute, the whole inference is one operator.
+        compatibilities; once also in the kernels, by the derivative of the Gaussians that the lattices stand for.
+        Without a gradient to compute, the whole inference is one operator.
 
     Raises:
         ValueError: for wrong shapes, values or devices, a unary that is not finite, and for an image or widths of which
             colours or positions are too large (`permutohedral_filter`). TypeError: for other dtypes.
 
-    The results are those of pydensecrf, whose ``addPairwiseGaussian`` and ``addPairwiseBilateral`` have the same
-    parameters, up to rounding.
+    The results are those of pydensecrf up to rounding, whose ``addPairwiseGaussian`` and ``addPairwiseBilateral`` have
+    the same parameters; `saccade.classic.dense_crf` names its calls one by one.
 
     Source: Krähenbühl and Koltun, Efficient inference in fully connected CRFs with Gaussian edge potentials, NIPS 2011.
 
@@ -83,6 +89,7 @@ def dense_crf(
         normalization,
         gaussian=None if gaussian_compat is None else gaussian_sxy,
         bilateral=None if bilateral_compat is None else (bilateral_sxy, bilateral_srgb),
+        kernels=(gaussian_kernel, bilateral_kernel),
     )
     compatibility = [
         _compatibility(name, compat, costs)
@@ -102,13 +109,15 @@ def crf_terms(
     *,
     gaussian: Width | None,
     bilateral: tuple[Width, Width] | None,
+    kernels: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> tuple[Tensor, list[Scaled]]:
     """``unary`` as ``(B, L, H, W)`` float32 or float64, and the lattices of the terms that have widths."""
     costs = _checked_unary(op, name, unary)
     batch, _, height, width = costs.shape
     points: list[Tensor] = []
     if gaussian is not None:
-        points.append(_positions(op, "gaussian_sxy", gaussian, costs).expand(batch, -1, -1))
+        places = _transformed(op, "gaussian_kernel", kernels[0], _positions(op, "gaussian_sxy", gaussian, costs))
+        points.append(places.expand(batch, -1, -1))
     if image is not None and bilateral is not None:
         pixels = _checked_image(op, name, unary, image)
         features = costs.new_empty((batch, height * width, 2 + pixels.shape[1]))
@@ -116,7 +125,7 @@ def crf_terms(
         # Channel by channel: the transposition of a whole image took 12 ms of 512 x 512 pixels, this takes 1.
         for c, of_colour in enumerate(_widths(op, "bilateral_srgb", bilateral[1], pixels.shape[1])):
             features[..., 2 + c] = pixels[:, c].detach().flatten(1) / of_colour
-        points.append(features)
+        points.append(_transformed(op, "bilateral_kernel", kernels[1], features))
     return costs, [normalized_lattice(features, normalization) for features in points]
 
 
@@ -124,7 +133,8 @@ def mean_field(
     unary: Tensor, sign: float, lattices: list[Scaled], compatibility: list[Tensor], iterations: int, normalize: bool
 ) -> Tensor:
     """``(B, L, points)`` probabilities, or their logits, after so many steps (csrc/ops/dense_crf.h)."""
-    tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (unary, *compatibility))
+    moving = [features for *_, features in lattices if features is not None]
+    tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (unary, *compatibility, *moving))
     if not tracked:
         flat = [tensor for lattice in lattices for tensor in _flat(lattice)]
         return call(torch.ops.saccade._mean_field, unary, sign, flat, compatibility, iterations, normalize)
@@ -136,8 +146,8 @@ def mean_field(
     for _ in range(iterations):
         q = current.softmax(1)
         current = base
-        for (lattice, before, after), matrix in zip(lattices, compatibility, strict=True):
-            message = filter_rows(q if before is None else q * before[:, None], lattice)
+        for (lattice, before, after, features), matrix in zip(lattices, compatibility, strict=True):
+            message = _filtered(q if before is None else q * before[:, None], lattice, features)
             if after is not None:
                 message = message * after[:, None]
             current = current + (message * matrix if matrix.ndim == 1 else message @ matrix.mT)
@@ -148,17 +158,23 @@ def mean_field(
 def normalized_lattice(features: Tensor, normalization: str) -> Scaled:
     """The lattice of ``(B, N, d)`` features, and the factors of its normalisation."""
     lattice = build_lattice(features.detach())
+    moving = features.flatten(0, 1) if features.requires_grad and torch.is_grad_enabled() else None
     if normalization == "none":
-        return lattice, None, None
+        return lattice, None, None, moving
     ones = lattice.weights.new_ones((lattice.vertices.shape[0], 1))
-    total = filter_rows(ones, lattice)[:, 0]
+    total = _filtered(ones, lattice, moving)[:, 0]
     factor = (total + 1e-20).rsqrt() if normalization == "symmetric" else 1 / (total + 1e-20)
-    return lattice, None if normalization == "after" else factor, None if normalization == "before" else factor
+    before, after = None if normalization == "after" else factor, None if normalization == "before" else factor
+    return lattice, before, after, moving
+
+
+def _filtered(values: Tensor, lattice: Lattice, moving: Tensor | None) -> Tensor:
+    return filter_rows(values, lattice) if moving is None else filter_moving(values, lattice, moving)
 
 
 def _flat(scaled: Scaled) -> tuple[Tensor, ...]:
     """As the operator takes it: no elements for a factor of one."""
-    lattice, *factors = scaled
+    lattice, *factors, _ = scaled
     return *lattice, *(lattice.weights.new_empty((0,)) if factor is None else factor for factor in factors)
 
 
@@ -208,6 +224,19 @@ def _positions(op: str, name: str, sxy: Width, like: Tensor) -> Tensor:
     x = torch.arange(width, dtype=like.dtype, device=like.device) / sx
     y = torch.arange(height, dtype=like.dtype, device=like.device) / sy
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], 2).view(1, -1, 2)
+
+
+def _transformed(op: str, name: str, kernel: Tensor | None, points: Tensor) -> Tensor:
+    if kernel is None:
+        return points
+    require_tensor(op, **{name: kernel})
+    d = points.shape[2]
+    if tuple(kernel.shape) not in ((d,), (d, d)):
+        raise ValueError(f"{op}: {name} must have shape ({d},) or ({d}, {d}), got {tuple(kernel.shape)}")
+    if kernel.device != points.device:
+        raise ValueError(f"{op}: unary and {name} must be on the same device, got {points.device} and {kernel.device}")
+    matrix = kernel.to(points.dtype)
+    return points * matrix if matrix.ndim == 1 else points @ matrix.mT
 
 
 def _compatibility(name: str, value: float | Tensor, like: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from saccade.ops._library import call, require_tensor
 
-__all__ = ["Lattice", "build_lattice", "filter_rows", "permutohedral_filter"]
+__all__ = ["Lattice", "build_lattice", "filter_moving", "filter_rows", "permutohedral_filter"]
 
 
 class Lattice(NamedTuple):
@@ -33,6 +33,26 @@ def build_lattice(features: Tensor) -> Lattice:
 def filter_rows(values: Tensor, lattice: Lattice) -> Tensor:
     """Filter ``(B * N, C)`` values."""
     return call(torch.ops.saccade._permutohedral_filter, values, *lattice, False)
+
+
+def filter_moving(values: Tensor, lattice: Lattice, features: Tensor) -> Tensor:
+    """:func:`filter_rows`, with a gradient in the ``(B * N, d)`` features that the lattice was built of, too.
+
+    It is that of the Gaussian which the lattice stands for: what is added has the value 0 and the derivative
+    ``-k(p, q) (features[p] - features[q]) values[q]``, whose sums are filtered values again (Krähenbühl and Koltun,
+    Parameter learning and convergent inference for dense random fields, ICML 2013).
+    """
+    here = features.detach()
+    step = features - here  # zero, with a gradient
+    here_columns, step_columns = here.split(1, 1), step.split(1, 1)
+    d = len(here_columns)
+    stacked = [values, (here * step).sum(1, keepdim=True) * values]
+    stacked += [column * values for column in (*here_columns, *step_columns)]
+    plain, both, *others = filter_rows(torch.cat(stacked, 1), lattice).chunk(2 * d + 2, 1)
+    moved = plain - both
+    for at, by, of_here, of_step in zip(here_columns, step_columns, others[:d], others[d:], strict=True):
+        moved = moved + by * (of_here - at * plain) + at * of_step
+    return moved
 
 
 def permutohedral_filter(features: Tensor, values: Tensor) -> Tensor:
