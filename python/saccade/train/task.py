@@ -41,6 +41,8 @@ class Task(L.LightningModule):
     """
 
     allow_zero_length_dataloader_with_multiple_devices = True
+    # What makes the best epoch where there is validation data.
+    monitor, monitor_mode = "val_loss", "min"
 
     def __init__(
         self,
