@@ -1,0 +1,205 @@
+"""Average precision of the small detectors on generated scenes.
+
+    python -m benchmarks.quality.detection --out detection-quality    # three seeds of each network
+    python -m benchmarks.quality.detection --quick                    # under a minute: one seed, small scenes
+
+Writes ``detection.json`` (after every run), ``detection-curves.png`` (precision and recall of each class) and
+``detection-predictions.jpg`` into the folder.
+
+500 scenes of 256 x 256 pixels with one to six shapes of five classes are learned from, each seed draws others. The test
+is on 100 scenes that are always the same and that no choice was made on: learning rates, epochs and sizes were chosen
+on scenes of other seeds. The weights of the last epoch are tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from saccade import models
+from saccade.data import CachedDataset, Scene, SceneDataset
+from saccade.data.transforms import Joint, augmentation
+from saccade.train import DetectionData, DetectionTask, draw_detections, evaluate, fit
+from saccade.train.detection_anchors import yolo_anchors
+from saccade.train.detection_recipe import class_precision, has_masks
+
+TEST_SEED = 10_000
+CLASSES = list(SceneDataset.classes)
+
+
+class Setting(NamedTuple):
+    """How a network is trained."""
+
+    epochs: int
+    learning_rate: float
+    bar: tuple[str, float]
+    options: dict[str, Any]
+    batch_size: int = 4
+
+
+SETTINGS = {
+    "fasterrcnn_small": Setting(30, 2e-3, ("ap50", 0.90), {"num_classes": 6}),
+    "maskrcnn_small": Setting(30, 2e-3, ("mask_ap50", 0.85), {"num_classes": 6}),
+    "yolo_small": Setting(30, 3e-3, ("ap50", 0.90), {"num_classes": 5, "image_size": 128}, batch_size=8),
+}
+
+
+class Size(NamedTuple):
+    """Of the task."""
+
+    images: int = 500
+    test: int = 100
+    side: int = 256
+    shapes: tuple[int, int] = (1, 6)
+
+
+FULL, QUICK = Size(), Size(120, 30, 96, (1, 2))
+QUICK_EPOCHS = {"fasterrcnn_small": 8, "yolo_small": 15}
+
+
+def without_masks(scene: Scene) -> Any:
+    image, target = scene.detection()
+    return image, {name: value for name, value in target.items() if name != "masks"}
+
+
+def scenes(size: Size, count: int, seed: int, masks: bool) -> CachedDataset:
+    """Drawn once."""
+    transform = Scene.detection if masks else without_masks
+    drawn = SceneDataset(count, (size.side, size.side), shapes=size.shapes, seed=seed, transform=transform)
+    return CachedDataset(drawn)
+
+
+def make(name: str, seed: int, train: CachedDataset) -> torch.nn.Module:
+    """The network with its initial weights; YOLO's anchors are fitted to the boxes that it learns from."""
+    options = dict(SETTINGS[name].options)
+    torch.manual_seed(seed)
+    model = models.build(name, **options)
+    if "yolo" in name:
+        anchors = yolo_anchors(model, train, generator=torch.Generator().manual_seed(seed))
+        torch.manual_seed(seed)
+        model = models.build(name, **options, anchors=anchors)
+    return model
+
+
+def train(name: str, seed: int, size: Size = FULL, epochs: int | None = None) -> tuple[dict[str, Any], DetectionTask]:
+    """One network with one seed."""
+    setting, masks = SETTINGS[name], has_masks(name)
+    start, used = time.perf_counter(), time.process_time()
+    sets = DetectionData(
+        scenes(size, size.images, seed, masks),
+        test=scenes(size, size.test, TEST_SEED, masks),
+        batch_size=setting.batch_size,
+        augment=Joint(augmentation(flip=0.5, flip_vertical=0.5)),
+        seed=seed,
+    )
+    task = DetectionTask(
+        make(name, seed, sets.train.dataset),
+        len(CLASSES),
+        optimizer=lambda p: torch.optim.AdamW(p, setting.learning_rate, weight_decay=1e-2),
+        schedule=lambda o, n: torch.optim.lr_scheduler.OneCycleLR(o, setting.learning_rate, n, pct_start=0.15),
+    )
+    epochs = epochs or setting.epochs
+    with tempfile.TemporaryDirectory() as folder:
+        run = fit(task, sets, epochs=epochs, out=folder, seed=seed, accelerator="cpu", gradient_clip_val=10.0)
+    seconds, used = time.perf_counter() - start, time.process_time() - used
+    measured = evaluate(task, sets, accelerator="cpu")
+    values = {name.removeprefix("test_"): round(value, 5) for name, value in measured.items()}
+    print(f"{name} seed {seed}: AP50 {values['ap50']:.4f}, {seconds:.0f} s, {values}", flush=True)
+    return {
+        "seed": seed,
+        **values,
+        "class_ap50": class_precision(task, CLASSES),
+        "seconds": round(seconds, 1),
+        "processor_seconds": round(used, 1),
+        "epochs": epochs,
+        "train_loss": [round(row["train_loss"], 4) for row in run.history],
+    }, task
+
+
+def plot_curves(tasks: dict[str, DetectionTask], path: Path) -> None:
+    """Precision and recall of every class, a panel for each network."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4 * len(tasks), 3.8), layout="constrained")
+    for panel, (name, task) in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.items(), strict=True):
+        for label, curve in zip(CLASSES, task.curves, strict=True):
+            panel.plot(curve.recall, curve.precision, label=f"{label}: {curve.average_precision():.3f}")
+        panel.set(title=name, xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
+        panel.grid(alpha=0.3)
+        panel.legend(title="AP, boxes, IoU 0.5", fontsize=8, title_fontsize=8)
+    figure.savefig(path, dpi=90)
+
+
+def draw_predictions(tasks: dict[str, DetectionTask], size: Size, path: Path, columns: int = 4) -> None:
+    """The first scenes of the test, a row for each network."""
+    from PIL import Image
+
+    test, zoom = scenes(size, size.test, TEST_SEED, True), max(1, 320 // size.side)
+    edge = size.side * zoom
+    sheet = Image.new("RGB", (columns * edge, len(tasks) * edge))
+    for row, task in enumerate(tasks.values()):
+        images = [test[index][0] for index in range(columns)]
+        with torch.inference_mode():
+            found = task.eval().find(images)
+        for column, (image, each) in enumerate(zip(images, found, strict=True)):
+            picture = draw_detections(image, each, CLASSES, min_score=0.5, scale=zoom)
+            sheet.paste(picture, (column * edge, row * edge))
+    sheet.save(path, quality=88)
+
+
+def summary(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, size: Size) -> dict[str, Any]:
+    report: dict[str, Any] = {"quick": options.quick, "threads": options.threads, **size._asdict()}
+    for name, seeds in runs.items():
+        if seeds:
+            measure, bar = SETTINGS[name].bar
+            report[name] = {
+                f"mean_{measure}": round(statistics.fmean(run[measure] for run in seeds), 5),
+                f"least_{measure}": min(run[measure] for run in seeds),
+                "bar": bar,
+                "most_seconds": max(run["seconds"] for run in seeds),
+                "seeds": seeds,
+            }
+    return report
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("detection-quality"), help="folder for JSON and pictures")
+    parser.add_argument("--models", nargs="+", choices=list(SETTINGS), default=None)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="one seed of two networks on small scenes")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(options.threads)
+    size = QUICK if options.quick else FULL
+    names = options.models or list(QUICK_EPOCHS if options.quick else SETTINGS)
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    tasks: dict[str, DetectionTask] = {}
+    try:
+        for seed in range(1 if options.quick else options.seeds):
+            for name in names:
+                run, task = train(name, seed, size, QUICK_EPOCHS.get(name) if options.quick else None)
+                runs[name].append(run)
+                report = summary(runs, options, size)
+                (options.out / "detection.json").write_text(json.dumps(report, indent=1) + "\n")
+                if seed == 0:
+                    tasks[name] = task
+                    plot_curves(tasks, options.out / "detection-curves.png")
+                    draw_predictions(tasks, size, options.out / "detection-predictions.jpg")
+    finally:
+        torch.set_num_threads(before)
+    print(json.dumps({name: value for name, value in report.items() if name not in names}, indent=1))
+    return report
+
+
+if __name__ == "__main__":
+    main()
