@@ -3,8 +3,8 @@
     python -m benchmarks.quality.detection --out detection-quality    # three seeds of each network
     python -m benchmarks.quality.detection --quick                    # under a minute: one seed, small scenes
 
-Writes ``detection.json`` (after every run), ``detection-curves.png`` (precision and recall of each class) and
-``detection-predictions.jpg`` into the folder.
+Writes ``detection.json`` (after every run) and, for each network, ``detection-NAME.jpg`` (what it finds, precision over
+recall) into the folder. ``--models`` runs some of them; what the file holds of the others stays.
 
 500 scenes of 256 x 256 pixels with one to six shapes of five classes are learned from, each seed draws others. The test
 is on 100 scenes that are always the same and that no choice was made on: learning rates, epochs and sizes were chosen
@@ -47,7 +47,9 @@ class Setting(NamedTuple):
 SETTINGS = {
     "fasterrcnn_small": Setting(30, 2e-3, ("ap50", 0.90), {"num_classes": 6}),
     "maskrcnn_small": Setting(30, 2e-3, ("mask_ap50", 0.85), {"num_classes": 6}),
-    "yolo_small": Setting(30, 3e-3, ("ap50", 0.90), {"num_classes": 5, "image_size": 128}, batch_size=8),
+    "yolo_small": Setting(
+        30, 3e-3, ("ap50", 0.90), {"num_classes": 5, "image_size": 128, "score_thresh": 0.05}, batch_size=8
+    ),
 }
 
 
@@ -123,39 +125,37 @@ def train(name: str, seed: int, size: Size = FULL, epochs: int | None = None) ->
     }, task
 
 
-def plot_curves(tasks: dict[str, DetectionTask], path: Path) -> None:
-    """Precision and recall of every class, a panel for each network."""
+def picture(name: str, task: DetectionTask, size: Size, path: Path, count: int = 4) -> None:
+    """What a network finds in the first scenes of the test, and precision over recall of every class."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.4 * len(tasks), 3.8), layout="constrained")
-    for panel, (name, task) in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.items(), strict=True):
-        for label, curve in zip(CLASSES, task.curves, strict=True):
-            panel.plot(curve.recall, curve.precision, label=f"{label}: {curve.average_precision():.3f}")
-        panel.set(title=name, xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
-        panel.grid(alpha=0.3)
-        panel.legend(title="AP, boxes, IoU 0.5", fontsize=8, title_fontsize=8)
-    figure.savefig(path, dpi=90)
+    test, zoom = scenes(size, size.test, TEST_SEED, True), max(1, 384 // size.side)
+    images = [test[index][0] for index in range(count)]
+    with torch.inference_mode():
+        found = task.eval().find(images)
+    figure = Figure(figsize=(3.0 * count + 3.6, 3.1), layout="constrained")
+    *panels, panel = figure.subplots(1, count + 1, width_ratios=[3.0] * count + [3.6])
+    for place, image, each in zip(panels, images, found, strict=True):
+        larger = image.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+        each = {**each, "boxes": each["boxes"] * zoom}
+        if "masks" in each:
+            each["masks"] = each["masks"].repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+        place.imshow(draw_detections(larger, each, CLASSES, min_score=0.5))
+        place.axis("off")
+    for label, curve in zip(CLASSES, task.curves, strict=True):
+        panel.plot(curve.recall, curve.precision, label=f"{label}: {curve.average_precision():.3f}")
+    panel.set(title=f"{name}: average precision", xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=8)
+    figure.savefig(path, dpi=90, pil_kwargs={"quality": 85})
 
 
-def draw_predictions(tasks: dict[str, DetectionTask], size: Size, path: Path, columns: int = 4) -> None:
-    """The first scenes of the test, a row for each network."""
-    from PIL import Image
-
-    test, zoom = scenes(size, size.test, TEST_SEED, True), max(1, 320 // size.side)
-    edge = size.side * zoom
-    sheet = Image.new("RGB", (columns * edge, len(tasks) * edge))
-    for row, task in enumerate(tasks.values()):
-        images = [test[index][0] for index in range(columns)]
-        with torch.inference_mode():
-            found = task.eval().find(images)
-        for column, (image, each) in enumerate(zip(images, found, strict=True)):
-            picture = draw_detections(image, each, CLASSES, min_score=0.5, scale=zoom)
-            sheet.paste(picture, (column * edge, row * edge))
-    sheet.save(path, quality=88)
-
-
-def summary(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, size: Size) -> dict[str, Any]:
+def summary(
+    runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, size: Size, before: dict[str, Any]
+) -> dict[str, Any]:
+    """Of all runs; of networks that were not run this time what stands in the file already."""
     report: dict[str, Any] = {"quick": options.quick, "threads": options.threads, **size._asdict()}
+    report |= {name: before[name] for name in SETTINGS if name in before}
     for name, seeds in runs.items():
         if seeds:
             measure, bar = SETTINGS[name].bar
@@ -183,18 +183,18 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     size = QUICK if options.quick else FULL
     names = options.models or list(QUICK_EPOCHS if options.quick else SETTINGS)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    tasks: dict[str, DetectionTask] = {}
+    file = options.out / "detection.json"
+    old = json.loads(file.read_text()) if file.exists() else {}
+    old = {} if (old.get("quick"), old.get("threads")) != (options.quick, options.threads) else old
     try:
         for seed in range(1 if options.quick else options.seeds):
             for name in names:
                 run, task = train(name, seed, size, QUICK_EPOCHS.get(name) if options.quick else None)
                 runs[name].append(run)
-                report = summary(runs, options, size)
-                (options.out / "detection.json").write_text(json.dumps(report, indent=1) + "\n")
+                report = summary(runs, options, size, old)
+                file.write_text(json.dumps(report, indent=1) + "\n")
                 if seed == 0:
-                    tasks[name] = task
-                    plot_curves(tasks, options.out / "detection-curves.png")
-                    draw_predictions(tasks, size, options.out / "detection-predictions.jpg")
+                    picture(name, task, size, options.out / f"detection-{name}.jpg")
     finally:
         torch.set_num_threads(before)
     print(json.dumps({name: value for name, value in report.items() if name not in names}, indent=1))

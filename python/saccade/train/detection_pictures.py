@@ -139,7 +139,10 @@ def plot_precision_recall(
     for value, number in sorted(sorted(numbered)[:20], key=lambda each: each[1]):
         curve = curves[number]
         name = classes[number] if classes is not None else str(number)
-        recall, precision = np.append(0.0, curve.recall), np.append(curve.precision[:1], curve.precision)
+        recall, precision = (
+            np.append(curve.recall[:1] * 0, curve.recall),
+            np.append(curve.precision[:1], curve.precision),
+        )
         panel.plot(recall, precision, label=f"{name}: {value:.3f}", linewidth=1.5)
     panel.set_xlim(0, 1.01)
     panel.set_ylim(0, 1.01)

@@ -31,6 +31,7 @@ __all__ = ["DetectionRecipe", "evaluate_detector", "train_detector"]
 
 _OP = "train detect"
 _CYCLE = "onecycle"
+_LOW = 0.05  # average precision needs the findings that nobody would be shown; two-stage detectors begin there too
 _CLIP = 10.0  # of the gradient's norm: the first steps of a regression may be far off
 
 
@@ -129,6 +130,7 @@ def make_model(recipe: DetectionRecipe, sets: DetectionData) -> tuple[nn.Module,
         if "anchors" in known:
             generator = torch.Generator().manual_seed(recipe.seed)
             given["anchors"] = yolo_anchors(build(recipe.model, **given), sets.train, generator=generator)
+            given["score_thresh"] = _LOW
             torch.manual_seed(recipe.seed)
         model = build(recipe.model, **given)
     return model, given
