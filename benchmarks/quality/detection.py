@@ -1,7 +1,7 @@
 """Average precision of the small detectors on generated scenes.
 
     python -m benchmarks.quality.detection --out detection-quality    # three seeds of each network
-    python -m benchmarks.quality.detection --quick                    # under a minute: one seed, small scenes
+    python -m benchmarks.quality.detection --quick                    # under a minute: one seed of YOLO, small scenes
 
 Writes ``detection.json`` (after every run) and, for each network, ``detection-NAME.jpg`` (what it finds, precision over
 recall) into the folder. ``--models`` runs some of them; what the file holds of the others stays.
@@ -62,8 +62,12 @@ class Size(NamedTuple):
     shapes: tuple[int, int] = (1, 6)
 
 
-FULL, QUICK = Size(), Size(120, 30, 96, (1, 2))
-QUICK_EPOCHS = {"fasterrcnn_small": 8, "yolo_small": 15}
+FULL, QUICK = Size(), Size(120, 40, 64, (1, 5))
+QUICK_SETTINGS = {
+    "yolo_small": Setting(
+        22, 6e-3, ("ap50", 0.40), {"num_classes": 5, "image_size": 64, "score_thresh": 0.05}, batch_size=8
+    )
+}
 
 
 def without_masks(scene: Scene) -> Any:
@@ -78,9 +82,8 @@ def scenes(size: Size, count: int, seed: int, masks: bool) -> CachedDataset:
     return CachedDataset(drawn)
 
 
-def make(name: str, seed: int, train: CachedDataset) -> torch.nn.Module:
+def make(name: str, options: dict[str, Any], seed: int, train: CachedDataset) -> torch.nn.Module:
     """The network with its initial weights; YOLO's anchors are fitted to the boxes that it learns from."""
-    options = dict(SETTINGS[name].options)
     torch.manual_seed(seed)
     model = models.build(name, **options)
     if "yolo" in name:
@@ -90,9 +93,9 @@ def make(name: str, seed: int, train: CachedDataset) -> torch.nn.Module:
     return model
 
 
-def train(name: str, seed: int, size: Size = FULL, epochs: int | None = None) -> tuple[dict[str, Any], DetectionTask]:
+def train(name: str, seed: int, size: Size, setting: Setting) -> tuple[dict[str, Any], DetectionTask]:
     """One network with one seed."""
-    setting, masks = SETTINGS[name], has_masks(name)
+    masks = has_masks(name)
     start, used = time.perf_counter(), time.process_time()
     sets = DetectionData(
         scenes(size, size.images, seed, masks),
@@ -102,14 +105,13 @@ def train(name: str, seed: int, size: Size = FULL, epochs: int | None = None) ->
         seed=seed,
     )
     task = DetectionTask(
-        make(name, seed, sets.train.dataset),
+        make(name, setting.options, seed, sets.train.dataset),
         len(CLASSES),
         optimizer=lambda p: torch.optim.AdamW(p, setting.learning_rate, weight_decay=1e-2),
         schedule=lambda o, n: torch.optim.lr_scheduler.OneCycleLR(o, setting.learning_rate, n, pct_start=0.15),
     )
-    epochs = epochs or setting.epochs
     with tempfile.TemporaryDirectory() as folder:
-        run = fit(task, sets, epochs=epochs, out=folder, seed=seed, accelerator="cpu", gradient_clip_val=10.0)
+        run = fit(task, sets, epochs=setting.epochs, out=folder, seed=seed, accelerator="cpu", gradient_clip_val=10.0)
     seconds, used = time.perf_counter() - start, time.process_time() - used
     measured = evaluate(task, sets, accelerator="cpu")
     values = {name.removeprefix("test_"): round(value, 5) for name, value in measured.items()}
@@ -120,7 +122,7 @@ def train(name: str, seed: int, size: Size = FULL, epochs: int | None = None) ->
         "class_ap50": class_precision(task, CLASSES),
         "seconds": round(seconds, 1),
         "processor_seconds": round(used, 1),
-        "epochs": epochs,
+        "epochs": setting.epochs,
         "train_loss": [round(row["train_loss"], 4) for row in run.history],
     }, task
 
@@ -154,11 +156,12 @@ def summary(
     runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, size: Size, before: dict[str, Any]
 ) -> dict[str, Any]:
     """Of all runs; of networks that were not run this time what stands in the file already."""
-    report: dict[str, Any] = {"quick": options.quick, "threads": options.threads, **size._asdict()}
+    report: dict[str, Any] = {"quick": options.quick, "threads": options.threads}
+    report |= {name: list(value) if isinstance(value, tuple) else value for name, value in size._asdict().items()}
     report |= {name: before[name] for name in SETTINGS if name in before}
     for name, seeds in runs.items():
         if seeds:
-            measure, bar = SETTINGS[name].bar
+            measure, bar = (QUICK_SETTINGS if options.quick else SETTINGS)[name].bar
             report[name] = {
                 f"mean_{measure}": round(statistics.fmean(run[measure] for run in seeds), 5),
                 f"least_{measure}": min(run[measure] for run in seeds),
@@ -175,13 +178,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--models", nargs="+", choices=list(SETTINGS), default=None)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="one seed of two networks on small scenes")
+    parser.add_argument("--quick", action="store_true", help="one seed of YOLO on small scenes")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     size = QUICK if options.quick else FULL
-    names = options.models or list(QUICK_EPOCHS if options.quick else SETTINGS)
+    settings = QUICK_SETTINGS if options.quick else SETTINGS
+    names = options.models or list(settings)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     file = options.out / "detection.json"
     old = json.loads(file.read_text()) if file.exists() else {}
@@ -189,7 +193,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     try:
         for seed in range(1 if options.quick else options.seeds):
             for name in names:
-                run, task = train(name, seed, size, QUICK_EPOCHS.get(name) if options.quick else None)
+                run, task = train(name, seed, size, settings[name])
                 runs[name].append(run)
                 report = summary(runs, options, size, old)
                 file.write_text(json.dumps(report, indent=1) + "\n")

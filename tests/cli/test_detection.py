@@ -164,7 +164,7 @@ def test_detects_in_a_folder(trained, folder, tmp_path):
         for each, (x1, y1, x2, y2) in zip(record["boxes"], found["boxes"].tolist(), strict=True):
             assert each["box"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=0.02)
         assert Image.open(record["picture"]).size == (64, 64)
-    assert total > 5
+    assert total > 3
     text = run("detect", folder / "test/6.png", "--model", checkpoint, "--min-score", 0.05)
     assert f"{len(records[0]['boxes'])} found" in text.stdout.replace("\n", "")
 
