@@ -58,6 +58,29 @@ def test_trains_every_kind_of_detector(name, tmp_path):
     assert len(module.curves) == 5
 
 
+@pytest.mark.parametrize("name", ["fasterrcnn_small", "maskrcnn_small", "retinanet_small", "yolo_small"])
+def test_images_of_any_size_and_without_objects(name):
+    module = task(name)
+    pixel = {"boxes": torch.tensor([[0.0, 0, 1, 1]]), "labels": torch.tensor([4]), "masks": torch.ones(1, 1, 1) > 0}
+    none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long(), "masks": torch.zeros(0, 40, 30) > 0}
+    crowd = {**pixel, "iscrowd": torch.tensor([1])}
+    images = [torch.full((3, *size), 90, dtype=torch.uint8) for size in ((1, 1), (40, 30), (1, 1))]
+    for targets in ([pixel, none, crowd], [{**crowd}, none, crowd]):  # with an object, and with none to learn
+        losses, size = module.compute((images, targets), "train")
+        total = sum(losses.values())
+        assert size == 3
+        assert total.isfinite()
+        total.backward()
+        assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in module.parameters())
+    module.eval()
+    for image, found in zip(images, module.find(images), strict=True):
+        height, width = image.shape[1:]
+        assert (found["boxes"] >= 0).all()
+        assert (found["boxes"] <= torch.tensor([width, height, width, height])).all()
+        if module.with_masks:
+            assert found["masks"].shape[1:] == (height, width)
+
+
 def test_trains_torchvisions_detectors(tmp_path):
     from torchvision.models.detection import RetinaNet
     from torchvision.models.detection.anchor_utils import AnchorGenerator
