@@ -31,6 +31,12 @@ SCENES = CachedDataset(SceneDataset(6, (64, 64), shapes=(1, 3), seed=4, transfor
 SMALL = {"min_size": 64, "max_size": 128}
 
 
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch):
+    """What other tests look at, and takes longer to draw than these trainings last."""
+    monkeypatch.setattr("saccade.train.curves.plot_curves", lambda history, path: None)
+
+
 def data(batch_size=2, **options):
     return DetectionData(SCENES, SCENES, SCENES, batch_size=batch_size, **options)
 
@@ -45,6 +51,7 @@ def task(name="fasterrcnn_small", rate=1e-3, **options):
 @pytest.mark.parametrize("name", ["fasterrcnn_small", "maskrcnn_small", "retinanet_small", "yolo_small"])
 def test_trains_every_kind_of_detector(name, tmp_path):
     module = task(name)
+    assert module.first_label == name.endswith("rcnn_small")
     run = fit(module, data(augment=Joint(augmentation(flip=0.5))), epochs=2, out=tmp_path)
     first, last = run.history
     assert last["train_loss"] < first["train_loss"]
@@ -206,11 +213,11 @@ def test_findings_are_counted_from_class_0():
         ),
         (
             lambda: DetectionTask(Recorder(), 2).compute(([torch.zeros(3, 8, 8)], [target((0, 2))]), "train"),
-            "DetectionTask: labels must be from 0 to 1, got 2",
+            "DetectionTask: targets[0]['labels'][1] must lie in 0 to 1, got 2",
         ),
         (
             lambda: DetectionTask(Recorder(), 2).compute(([torch.zeros(3, 8, 8)], [target((-1, 1))]), "train"),
-            "DetectionTask: labels must be from 0 to 1, got -1",
+            "DetectionTask: targets[0]['labels'][0] must lie in 0 to 1, got -1",
         ),
         (
             lambda: DetectionTask(Recorder(), 2, masks=True).compute(([torch.zeros(3, 8, 8)], [target()]), "train"),

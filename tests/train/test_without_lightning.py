@@ -9,6 +9,8 @@ sys.modules["lightning"] = None  # as if it were not installed
 import torch
 from saccade import train
 train.AlexNetSGD([torch.nn.Parameter(torch.zeros(1))])
+import saccade.train.detection_weights  # what saccade detect needs
+train.draw_detections, train.precision_recall
 for name in ("Classifier", "fit"):
     try:
         getattr(train, name)

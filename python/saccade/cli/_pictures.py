@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from saccade._extras import require
-from saccade.data.folder_dataset import _SUFFIXES, _images
 
 __all__ = ["Picture", "VideoError", "count_pictures", "find_files", "read_pictures"]
 
@@ -36,6 +35,8 @@ class Picture(NamedTuple):
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
     """The files themselves, and the images and videos in folders, at any depth, sorted."""
+    from saccade.data.folder_dataset import _SUFFIXES, _images  # it loads torch
+
     files: list[Path] = []
     for path in paths:
         if path.is_dir():

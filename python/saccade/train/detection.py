@@ -47,9 +47,9 @@ class DetectionTask(Task):
         optimizer, schedule, penalty, weighting, info: see :class:`Task`.
 
     Objects with ``iscrowd`` are not learned from. Logged at the end of an epoch: ``train_loss`` and the model's losses
-    by name; ``val_`` and ``test_`` with what :class:`DetectionAP` computes. There is no loss in evaluation: detectors
-    do not give one. After a test ``curves`` holds the precision and recall of each class, ``worst`` the images (of
-    this process) with the most mistakes.
+    by name; ``val_`` and ``test_`` with what :class:`DetectionAP` computes, VOC's values in the test only. There is no
+    loss in evaluation: detectors do not give one. After a test ``curves`` holds the precision and recall of each class,
+    ``worst`` the images (of this process) with the most mistakes.
 
     Raises:
         ValueError: for a label out of range (named), masks without a branch for them, findings of another form.
@@ -88,7 +88,9 @@ class DetectionTask(Task):
         masks = branch if masks is None else masks
 
         def make_metrics(stage: str) -> MetricCollection:
-            return MetricCollection({} if stage == "train" else {"ap": DetectionAP(num_classes, masks)})
+            if stage == "train":
+                return MetricCollection({})
+            return MetricCollection({"ap": DetectionAP(num_classes, masks, curves=stage == "test")})
 
         super().__init__(
             model,
@@ -132,12 +134,16 @@ class DetectionTask(Task):
     def _check(self, targets: Sequence[Target]) -> None:
         """Labels in range, in one pass."""
         labels = torch.cat([target["labels"] for target in targets])
-        if not len(labels):
+        outside = (labels < 0) | (labels >= self.num_classes)
+        if not bool(outside.any()):
             return
-        low, high = (int(value) for value in torch.stack(torch.aminmax(labels)).tolist())
-        if low < 0 or high >= self.num_classes:
-            wrong = low if low < 0 else high
-            raise ValueError(f"DetectionTask: labels must be from 0 to {self.num_classes - 1}, got {wrong}")
+        for number, target in enumerate(targets):
+            for index, label in enumerate(target["labels"].tolist()):
+                if not 0 <= label < self.num_classes:
+                    raise ValueError(
+                        f"DetectionTask: targets[{number}]['labels'][{index}] must lie in 0 to {self.num_classes - 1}, "
+                        f"got {label}"
+                    )
 
     def find(self, images: Sequence[Tensor]) -> list[Target]:
         """What the model (in evaluation) finds: labels from 0, masks ``(D, H, W)`` bool."""

@@ -30,15 +30,16 @@ class DetectionAP(MeanAveragePrecision):
     Args:
         num_classes: labels are from 0.
         masks: whether masks are compared too.
+        curves: whether VOC's values and the curves are computed, which takes longer.
 
     Of several processes all images count, in the order that one process would have them.
     """
 
-    def __init__(self, num_classes: int, masks: bool = False) -> None:
+    def __init__(self, num_classes: int, masks: bool = False, curves: bool = True) -> None:
         require("faster_coco_eval", "DetectionAP", "train")
         super().__init__(iou_type=("bbox", "segm") if masks else "bbox", backend="faster_coco_eval")
         self.warn_on_many_detections = False
-        self.num_classes, self.with_masks = num_classes, masks
+        self.num_classes, self.with_masks, self.with_curves = num_classes, masks, curves
         self.curves: list[PrecisionRecall] = []
 
     def update(self, preds: Sequence[dict[str, Tensor]], target: Sequence[dict[str, Tensor]]) -> None:
@@ -53,6 +54,14 @@ class DetectionAP(MeanAveragePrecision):
             for name, short in _KEPT.items():
                 value = torch.as_tensor(values[before + name], dtype=torch.float32)
                 result[prefix + short] = torch.where(value < 0, torch.nan, value)
+        if self.with_curves:
+            self.curves = self._find_curves()
+            for name, method in (("voc_ap", "all"), ("voc_ap11", "11")):
+                each = torch.tensor([curve.average_precision(method) for curve in self.curves])
+                result[name] = each.nanmean()
+        return result
+
+    def _find_curves(self) -> list[PrecisionRecall]:
         found = [
             {"boxes": _boxes(boxes), "labels": labels, "scores": scores}
             for boxes, labels, scores in zip(
@@ -65,11 +74,7 @@ class DetectionAP(MeanAveragePrecision):
                 self.groundtruth_box, self.groundtruth_labels, self.groundtruth_crowds, strict=True
             )
         ]
-        self.curves = precision_recall(found, known, self.num_classes)
-        for name, method in (("voc_ap", "all"), ("voc_ap11", "11")):
-            each = torch.tensor([curve.average_precision(method) for curve in self.curves])
-            result[name] = each.nanmean()
-        return result
+        return precision_recall(found, known, self.num_classes)
 
     def _sync_dist(self, dist_sync_fn: Any = None, process_group: Any = None) -> None:
         """Gather lists whose lengths differ: torchmetrics' own way waits for ever where one process has an image less.
