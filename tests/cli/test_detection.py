@@ -125,7 +125,7 @@ def test_trains_vocs_layout(tmp_path, masks):
         (["scenes", "--model", "resnet18"], "train detect: model must be a detector, got resnet18"),
         (["scenes", "--model", "yolo"], "build: name must be a known model (close: yolov"),
         (["scenes", "--batch-size", "0"], "train detect: batch_size must be positive, got 0"),
-        (["scenes", "--schedule", "x"], "train detect: schedule must be one of onecycle, poly, cosine, constant"),
+        (["scenes", "--schedule", "x"], "train detect: schedule must be one of poly, cosine, constant, onecycle"),
         ([".", "--scale", "0.5"], "train detect: crop must be given with scale, got 0.5 and no crop"),
     ],
 )

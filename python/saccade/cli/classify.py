@@ -25,7 +25,7 @@ def train_classify(
     optimizer: Annotated[str, typer.Option(help="adamw, sgd or alexnet (the notes' rule).")] = "adamw",
     learning_rate: Annotated[float, typer.Option(help="At the start.")] = 1e-3,
     weight_decay: Annotated[float, typer.Option(help="Of the optimiser.")] = 5e-4,
-    schedule: Annotated[str, typer.Option(help="poly, cosine or constant.")] = "poly",
+    schedule: Annotated[str, typer.Option(help="poly, cosine, onecycle or constant.")] = "poly",
     augment: Annotated[float, typer.Option(help="1: turned by up to 10 degrees, moved, scaled; 2: twice that.")] = 0,
     flip: Annotated[bool, typer.Option("--flip", help="Also mirrored.")] = False,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a lower loss.")] = None,

@@ -8,12 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from saccade.cli._output import fail, print_json, stderr, stdout
-from saccade.cli.classify import _once, _print_history
+from saccade.cli._output import print_json, stderr, stdout
+from saccade.cli._training import print_history, reported
 
 __all__ = ["evaluate_detect", "train_detect"]
-
-_ERRORS = (OSError, TypeError, ValueError, RuntimeError, ImportError)
 
 
 def train_detect(
@@ -48,12 +46,9 @@ def train_detect(
     Exit code 1 when training stops at a NaN, or is interrupted. Under torchrun (torchrun --nproc-per-node 2 -m saccade
     train detect ...) processes share each batch out. YOLO's anchors are fitted to the boxes of the training set.
     """
-    try:
-        from saccade.train import NonFiniteError
+    with reported("train detect", out):
         from saccade.train.detection_recipe import DetectionRecipe, train_detector
-    except ImportError as error:
-        fail(f"train detect: {error}")
-    try:
+
         recipe = DetectionRecipe(
             data=data,
             model=model,
@@ -83,19 +78,12 @@ def train_detect(
             precision=precision,
             checkpoint_steps=checkpoint_steps,
         )
-    except KeyboardInterrupt:
-        kept = f"; --resume goes on from {out / 'last.ckpt'}" if (out / "last.ckpt").exists() else ""
-        fail(f"train detect: interrupted{kept}", 1)
-    except NonFiniteError as error:
-        fail(f"train detect: {error}", 1)
-    except _ERRORS as error:
-        fail(_once("train detect", error))
     if int(os.environ.get("RANK", "0")) != 0:
         return
     if as_json:
         print_json({**summary, "history": run.history})
         return
-    _print_history(run.history)
+    print_history(run.history)
     _print_measured(summary)
     stderr.print(f"Written to {out}.", markup=False, soft_wrap=True)
 
@@ -112,16 +100,12 @@ def evaluate_detect(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False,
 ) -> None:
     """Measure a trained detector: COCO's and VOC's average precision, of boxes and masks."""
-    try:
+    with reported("eval detect"):
         from saccade.train.detection_recipe import evaluate_detector, write_pictures
 
         measured, task = evaluate_detector(checkpoint, data, part=part, batch_size=batch_size, num_workers=workers)
         if out is not None:
             write_pictures(task, out, measured["classes"])
-    except KeyboardInterrupt:
-        fail("eval detect: interrupted", 1)
-    except _ERRORS as error:
-        fail(_once("eval detect", error))
     if as_json:
         print_json(measured)
     else:

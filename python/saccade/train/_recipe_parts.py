@@ -45,6 +45,9 @@ SCHEDULES: dict[str, Callable[..., Any] | None] = {
     "poly": PolyLR,
     "cosine": torch.optim.lr_scheduler.CosineAnnealingLR,
     "constant": None,
+    "onecycle": lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, [group["lr"] for group in optimizer.param_groups], max(2, steps), pct_start=0.15
+    ),
 }
 
 

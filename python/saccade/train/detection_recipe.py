@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -14,23 +13,29 @@ import torch
 from torch import nn
 
 from saccade import data as datasets
-from saccade._files import replace_whole
 from saccade.models import build
-from saccade.models._registry import _CONSTRUCTORS, _parameters
-from saccade.train.checkpoint import read_checkpoint
+from saccade.models._registry import _CONSTRUCTORS
+from saccade.train._recipe_parts import (
+    PARTS,
+    check_recipe,
+    fit_and_test,
+    model_options,
+    optimization,
+    read_trained,
+    seeded_model,
+    write_summary,
+)
 from saccade.train.detection import DetectionTask
 from saccade.train.detection_anchors import yolo_anchors
 from saccade.train.detection_data import DetectionData
 from saccade.train.detection_pictures import plot_mistakes, plot_precision_recall
-from saccade.train.detection_sources import PARTS, detection_parts
-from saccade.train.detection_weights import first_label_of
-from saccade.train.fitting import Run, evaluate, fit, load_weights
-from saccade.train.recipe import _OPTIMIZERS, _SCHEDULES
+from saccade.train.detection_sources import detection_parts
+from saccade.train.detection_weights import COMMAND, first_label_of
+from saccade.train.fitting import Run, evaluate, load_weights
 
 __all__ = ["DetectionRecipe", "evaluate_detector", "train_detector"]
 
 _OP = "train detect"
-_CYCLE = "onecycle"
 _LOW = 0.05  # average precision needs the findings that nobody would be shown; two-stage detectors begin there too
 _CLIP = 10.0  # of the gradient's norm: the first steps of a regression may be far off
 
@@ -54,7 +59,7 @@ class DetectionRecipe:
     optimizer: str = "adamw"
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    schedule: str = _CYCLE
+    schedule: str = "onecycle"
     scale: float = 0.0
     crop: int = 0
     flip: bool = False
@@ -64,20 +69,11 @@ class DetectionRecipe:
 
     def check(self) -> DetectionRecipe:
         """This, if it can be carried out."""
-        known = {"optimizer": list(_OPTIMIZERS), "schedule": [_CYCLE, *_SCHEDULES]}
-        for name, values in known.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{_OP}: {name} must be one of {', '.join(values)}, got {getattr(self, name)!r}")
-        for name in ("batch_size", "learning_rate", "scenes"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{_OP}: {name} must be positive, got {getattr(self, name)}")
-        for name in ("model_size", "weight_decay", "scale", "crop", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{_OP}: {name} must not be negative, got {getattr(self, name)}")
+        not_negative = ("model_size", "weight_decay", "scale", "crop", "seed")
+        check_recipe(_OP, self, positive=("batch_size", "learning_rate", "scenes"), not_negative=not_negative)
         if self.scale and not self.crop and self.data != "scenes":
             raise ValueError(f"{_OP}: crop must be given with scale, got {self.scale} and no crop")
-        if self.model not in _CONSTRUCTORS:
-            build(self.model)  # names the close ones
+        model_options(self.model)
         if not _CONSTRUCTORS[self.model].__module__.startswith("saccade.models.detection."):
             raise ValueError(f"{_OP}: model must be a detector, got {self.model}")
         return self
@@ -85,7 +81,7 @@ class DetectionRecipe:
 
 def has_masks(model: str) -> bool:
     """Whether a model of a name learns masks."""
-    return "mask_head" in _parameters(_CONSTRUCTORS[model])
+    return "mask_head" in model_options(model)
 
 
 def make_data(recipe: DetectionRecipe, num_workers: int = 0) -> DetectionData:
@@ -118,42 +114,29 @@ def _augmentation(recipe: DetectionRecipe) -> Callable[[Any, Any], Any] | None:
 
 def make_model(recipe: DetectionRecipe, sets: DetectionData) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a recipe, with seeded weights, and the options that it was built with."""
-    known = _parameters(_CONSTRUCTORS[recipe.model])
+    known = model_options(recipe.model)
     two_stage = "rpn_head" in known
     given: dict[str, Any] = {"num_classes": sets.num_classes + two_stage}
     if recipe.model_size and "image_size" in known:
         given["image_size"] = recipe.model_size
     elif recipe.model_size:
         given |= {"min_size": recipe.model_size, "max_size": 2 * recipe.model_size}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        if "anchors" in known:
-            generator = torch.Generator().manual_seed(recipe.seed)
-            given["anchors"] = yolo_anchors(build(recipe.model, **given), sets.train, generator=generator)
-            given["score_thresh"] = _LOW
-            torch.manual_seed(recipe.seed)
-        model = build(recipe.model, **given)
-    return model, given
+    if "anchors" in known:
+        generator = torch.Generator().manual_seed(recipe.seed)
+        first = seeded_model(recipe.model, recipe.seed, **given)
+        given["anchors"] = yolo_anchors(first, sets.train, generator=generator)
+        given["score_thresh"] = _LOW
+    return seeded_model(recipe.model, recipe.seed, **given), given
 
 
 def make_task(recipe: DetectionRecipe, model: nn.Module, options: dict[str, Any], classes: list[str]) -> DetectionTask:
     """How a network learns."""
-    rate = recipe.learning_rate
-
-    def schedule(optimizer: torch.optim.Optimizer, steps: int) -> Any:
-        if recipe.schedule == _CYCLE:
-            return torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, max(2, steps), pct_start=0.15)
-        made = _SCHEDULES[recipe.schedule]
-        assert made is not None
-        return made(optimizer, max(1, steps))
-
     return DetectionTask(
         model,
         len(classes),
         first_label=first_label_of(model),
-        optimizer=lambda p: _OPTIMIZERS[recipe.optimizer](p, rate, recipe.weight_decay),
-        schedule=None if recipe.schedule == "constant" else schedule,
-        info={"task": "detect", "recipe": asdict(recipe), "classes": classes, "options": options},
+        info={"command": COMMAND, "recipe": asdict(recipe), "classes": classes, "options": options},
+        **optimization(recipe),
     )
 
 
@@ -166,30 +149,20 @@ def train_detector(
     ``mistakes.png``. ``options`` are those of :func:`saccade.train.fit`.
     """
     recipe = recipe.check()
-    start = time.perf_counter()
+    started = time.perf_counter()
     sets = make_data(recipe, num_workers)
     model, given = make_model(recipe, sets)
     task = make_task(recipe, model, given, sets.classes)
-    run = fit(task, sets, epochs=epochs, out=out, seed=recipe.seed, **{"gradient_clip_val": _CLIP, **options})
-    seconds = time.perf_counter() - start
-    summary: dict[str, Any] = {
-        "recipe": asdict(recipe),
-        "classes": sets.classes,
-        "items": {name: len(part) for name in PARTS if (part := getattr(sets, name)) is not None},
-        "epochs": len(run.history),
-        "best_epoch": None if run.best_epoch is None else run.best_epoch + 1,
-        "seconds": round(seconds, 1),
-        **{name: value for name, value in run.history[-1].items() if name.startswith(("train_", "val_"))},
-    }
+    options = {"gradient_clip_val": _CLIP, **options}
+    summary, run = fit_and_test(
+        task, sets, recipe, out, epochs=epochs, classes=sets.classes, started=started, **options
+    )
     if sets.test is not None:
-        kept = {name: options[name] for name in ("precision", "progress", "accelerator") if name in options}
-        summary |= evaluate(task, sets, checkpoint=run.best or run.last, **kept)
         summary["class_ap50"] = class_precision(task, sets.classes)
     if run.trainer.is_global_zero:
         if sets.test is not None:
             write_pictures(task, out, sets.classes)
-        path = Path(out) / "summary.json"
-        replace_whole(path, lambda aside: aside.write_text(json.dumps(summary, indent=1) + "\n"))
+        write_summary(summary, out)
     return summary, run
 
 
@@ -227,10 +200,7 @@ def evaluate_detector(
     op = "eval detect"
     if part not in PARTS:
         raise ValueError(f"{op}: part must be train, val or test, got {part!r}")
-    content = read_checkpoint(checkpoint)
-    info = content.get("info", {}) if isinstance(content, dict) else {}
-    if info.get("task") != "detect":
-        raise ValueError(f"{op}: checkpoint must be one that 'saccade train detect' wrote, got {checkpoint}")
+    _, info = read_trained(op, COMMAND, checkpoint)
     recipe = DetectionRecipe(**info["recipe"])
     recipe = replace(recipe, data=data or recipe.data, batch_size=batch_size or recipe.batch_size)
     parts, classes = detection_parts(recipe, masks=has_masks(recipe.model))

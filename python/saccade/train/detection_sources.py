@@ -9,14 +9,14 @@ from torch import Tensor
 
 from saccade import data as datasets
 from saccade.data import CachedDataset, CocoDataset, Scene, SceneDataset, VocDataset
+from saccade.train._recipe_parts import PARTS
 
 if TYPE_CHECKING:
     from saccade.train.detection_recipe import DetectionRecipe
 
-__all__ = ["PARTS", "detection_parts"]
+__all__ = ["detection_parts"]
 
 _OP = "train detect"
-PARTS = ("train", "val", "test")
 _SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 

@@ -13,6 +13,8 @@ from saccade.models import build, load_checkpoint
 
 __all__ = ["TrainedDetector", "first_label_of", "floating", "load_detector"]
 
+COMMAND = "saccade train detect"  # that a checkpoint says it comes from
+
 
 class TrainedDetector(NamedTuple):
     """A network in evaluation, names of its classes (None: unknown), and what it calls the first of them."""
@@ -44,8 +46,8 @@ def load_detector(checkpoint: str | os.PathLike[str]) -> TrainedDetector:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise ValueError(f"load_detector: checkpoint {checkpoint} cannot be read: {reason}") from error
     info = content.get("info") if isinstance(content, dict) else None
-    if not isinstance(info, Mapping) or info.get("task") != "detect":
-        raise ValueError(f"load_detector: checkpoint must be one that 'saccade train detect' wrote, got {checkpoint}")
+    if not isinstance(info, Mapping) or info.get("command") != COMMAND:
+        raise ValueError(f"load_detector: checkpoint must be one that '{COMMAND}' wrote, got {checkpoint}")
     model = build(info["recipe"]["model"], **info["options"])
     load_checkpoint(model, content)
     return TrainedDetector(model.eval(), list(info["classes"]), first_label_of(model))
