@@ -148,7 +148,7 @@ def picture(name: str, task: DetectionTask, size: Size, path: Path, count: int =
         panel.plot(curve.recall, curve.precision, label=f"{label}: {curve.average_precision():.3f}")
     panel.set(title=f"{name}: average precision", xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
     panel.grid(alpha=0.3)
-    panel.legend(fontsize=8)
+    panel.legend(fontsize=8, loc="lower left")
     figure.savefig(path, dpi=90, pil_kwargs={"quality": 85})
 
 

@@ -45,8 +45,8 @@ class Crop(v2.Transform):
         super().__init__()
         self.place = top, left, height, width
 
-    def transform(self, inpt, params):
-        return self._call_kernel(v2.functional.crop, inpt, *self.place)
+    def transform(self, value, params):
+        return self._call_kernel(v2.functional.crop, value, *self.place)
 
 
 def test_objects_at_the_edge_are_cut_and_dropped():

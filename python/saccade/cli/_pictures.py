@@ -56,7 +56,7 @@ def count_pictures(files: Sequence[Path], every: int) -> int:
 
 
 def read_pictures(files: Sequence[Path], every: int = 1) -> Iterator[Picture]:
-    """Each image, and every so manieth frame of each video.
+    """Each image, and every ``every``-th frame of each video.
 
     Raises:
         DemoError: for a file that is no image. VideoError: for one that is no video. ImportError: without OpenCV, for

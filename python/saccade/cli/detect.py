@@ -33,7 +33,7 @@ def detect(
     num_classes: Annotated[int | None, typer.Option(help="That a network by name has; default: its own.")] = None,
     min_score: Annotated[float, typer.Option(help="Findings of a network below it are left out.")] = 0.5,
     batch: Annotated[int, typer.Option(min=1, help="Pictures that a network is given at once.")] = 4,
-    every: Annotated[int, typer.Option(min=1, help="Of a video, every so manieth frame.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Of a video, one frame of so many.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if it is there.")] = None,
     cascade: Annotated[Path | None, typer.Option(help="Cascade XML; default: the faces that saccade carries.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the images with boxes drawn on them, as PNG.")] = None,

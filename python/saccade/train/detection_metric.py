@@ -79,7 +79,7 @@ class DetectionAP(MeanAveragePrecision):
     def _sync_dist(self, dist_sync_fn: Any = None, process_group: Any = None) -> None:
         """Gather lists whose lengths differ: torchmetrics' own way waits for ever where one process has an image less.
 
-        Processes have every so manieth image, so that one of each in turn is the order of all.
+        Processes take images in turn, so that one of each in turn is the order of all.
         """
         names = list(self._reductions)
         states = rank_states({name: getattr(self, name) for name in names})
