@@ -56,7 +56,7 @@ def detect(
             look, size = _network_look(network, min_score), batch
         if out:
             out.mkdir(parents=True, exist_ok=True)
-        found = _run(images, every, size, look, out, as_json)
+        found = _run(images, every, size, look, out)
     except KeyboardInterrupt:
         fail("detect: interrupted", 1)
     except ImportError as error:
@@ -67,11 +67,12 @@ def detect(
         fail(str(error) if str(error).startswith("detect: ") else f"detect: {error}")
     if as_json:
         print_json(found)
+        return
+    for record in found:  # not earlier: the progress bar would take them to stderr
+        _print(record)
 
 
-def _run(
-    images: list[Path], every: int, size: int, look: Look, out: Path | None, as_json: bool
-) -> list[dict[str, Any]]:
+def _run(images: list[Path], every: int, size: int, look: Look, out: Path | None) -> list[dict[str, Any]]:
     files = find_files(images)
     total = count_pictures(files, every)
     found: list[dict[str, Any]] = []
@@ -89,8 +90,6 @@ def _run(
                     draw().save(target)
                     record["picture"] = str(target)
                 found.append(record)
-                if not as_json:
-                    _print(record)
             bar.update(task, advance=len(group), refresh=True)
     return found
 
