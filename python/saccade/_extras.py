@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["require"]
 
-PACKAGES = {"sklearn": "scikit-learn", "skimage": "scikit-image", "PIL": "pillow"}
+PACKAGES = {"sklearn": "scikit-learn", "skimage": "scikit-image", "PIL": "pillow", "cv2": "opencv-python-headless"}
 
 
 def require(module: str, op: str, extra: str) -> Any:

@@ -18,6 +18,9 @@ for call in (
     saccade.data.digits,
     saccade.data.transforms.augmentation,
     lambda: saccade.data.FolderDataset("."),
+    lambda: saccade.data.CocoDataset(".", "."),
+    lambda: saccade.data.VocDataset("."),
+    lambda: saccade.data.transforms.Joint(None),
 ):
     try:
         call()
@@ -31,5 +34,12 @@ def test_the_extras_are_optional():
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
         f"{op}: needs {package}, which is not installed: python -m pip install 'saccade[train]'"
-        for op, package in (("digits", "scikit-learn"), ("augmentation", "torchvision"), ("FolderDataset", "pillow"))
+        for op, package in (
+            ("digits", "scikit-learn"),
+            ("augmentation", "torchvision"),
+            ("FolderDataset", "pillow"),
+            ("CocoDataset", "pillow"),
+            ("VocDataset", "pillow"),
+            ("Joint", "torchvision"),
+        )
     ]

@@ -12,6 +12,7 @@ from saccade.cli.bench import bench
 from saccade.cli.classify import evaluate_classify
 from saccade.cli.demo import demo
 from saccade.cli.detect import detect
+from saccade.cli.detection import evaluate_detect
 from saccade.cli.info import info
 from saccade.cli.segment import segment
 from saccade.cli.train import train
@@ -41,4 +42,5 @@ def _measure() -> None:
 
 
 measure.command("classify")(evaluate_classify)
+measure.command("detect")(evaluate_detect)
 app.add_typer(measure, name="eval")

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from saccade.cli._output import fail, print_json, progress_bar, stderr, stdout
 from saccade.cli.classify import train_classify
+from saccade.cli.detection import train_detect
 from saccade.cli.search import search
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def _train() -> None:
 
 
 train.command("classify")(train_classify)
+train.command("detect")(train_detect)
 
 
 @train.command()

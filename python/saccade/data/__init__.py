@@ -5,16 +5,23 @@ Pillow, ``digits`` scikit-learn: all of them come with ``pip install 'saccade[tr
 """
 
 from saccade.data import transforms
+from saccade.data._annotations import BadBox
 from saccade.data.array_dataset import ArrayDataset
+from saccade.data.cached_dataset import CachedDataset
+from saccade.data.coco_dataset import CocoDataset
 from saccade.data.digits import digits
 from saccade.data.disjoint import Overlap, OverlapError, check_disjoint
 from saccade.data.folder_dataset import FolderDataset, UnreadableImage
 from saccade.data.loader import SeededSampler, loader
 from saccade.data.scenes import Scene, SceneDataset
 from saccade.data.splits import split
+from saccade.data.voc_dataset import VocDataset
 
 __all__ = [
     "ArrayDataset",
+    "BadBox",
+    "CachedDataset",
+    "CocoDataset",
     "FolderDataset",
     "Overlap",
     "OverlapError",
@@ -22,6 +29,7 @@ __all__ = [
     "SceneDataset",
     "SeededSampler",
     "UnreadableImage",
+    "VocDataset",
     "check_disjoint",
     "digits",
     "loader",

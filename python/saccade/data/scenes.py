@@ -33,6 +33,10 @@ class Scene(NamedTuple):
         covered = self.masks.to(torch.int64) * (self.labels + 1)[:, None, None]
         return covered.sum(0)
 
+    def detection(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """``(image, target)`` as detectors learn from: ``SceneDataset(500, transform=Scene.detection)``."""
+        return self.image, {"boxes": self.boxes, "labels": self.labels, "masks": self.masks}
+
 
 class SceneDataset(Dataset[Any]):
     """Scenes that are drawn when they are asked for: the same index and seed always give the same picture.

@@ -1,6 +1,7 @@
 """Normalisation fitted on training data, and the augmentations of the notes."""
 
 from saccade.data._augmentation import augmentation
+from saccade.data._joint import Joint
 from saccade.data._normalization import MeanStd, MinMax
 
-__all__ = ["MeanStd", "MinMax", "augmentation"]
+__all__ = ["Joint", "MeanStd", "MinMax", "augmentation"]

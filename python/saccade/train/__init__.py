@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from saccade.train.classifier import Classifier
     from saccade.train.curves import Curves, plot_confusion_matrix, plot_curves
     from saccade.train.data_module import ClassificationData, TaskData
+    from saccade.train.detection import DetectionTask
+    from saccade.train.detection_data import DetectionData
+    from saccade.train.detection_metric import DetectionAP
+    from saccade.train.detection_pictures import draw_detections, plot_mistakes, plot_precision_recall
+    from saccade.train.detection_precision import (
+        PrecisionRecall,
+        average_precision,
+        match_detections,
+        precision_recall,
+    )
     from saccade.train.fitting import Run, evaluate, fit, load_weights
     from saccade.train.multitask import MultiTaskLoss
     from saccade.train.nan import NonFiniteError, StopOnNaN
@@ -29,16 +39,22 @@ __all__ = [
     "ClassificationData",
     "Classifier",
     "Curves",
+    "DetectionAP",
+    "DetectionData",
+    "DetectionTask",
     "EarlyStopping",
     "KeepCheckpoints",
     "MultiTaskLoss",
     "NonFiniteError",
     "PolyLR",
+    "PrecisionRecall",
     "Run",
     "StopOnNaN",
     "Task",
     "TaskData",
+    "average_precision",
     "backprop",
+    "draw_detections",
     "evaluate",
     "fit",
     "freeze",
@@ -46,10 +62,14 @@ __all__ = [
     "l2_penalty",
     "load_weights",
     "losses",
+    "match_detections",
     "nas",
     "optim",
     "plot_confusion_matrix",
     "plot_curves",
+    "plot_mistakes",
+    "plot_precision_recall",
+    "precision_recall",
     "read_checkpoint",
     "replace_head",
     "unfreeze",
@@ -63,9 +83,16 @@ _NAMES = {
     "EarlyStopping": "regularisation",
     "MultiTaskLoss": "multitask",
     "PolyLR": "optim",
+    "PrecisionRecall": "detection_precision",
+    "average_precision": "detection_precision",
+    "draw_detections": "detection_pictures",
     "freeze": "transfer",
     "l1_penalty": "regularisation",
     "l2_penalty": "regularisation",
+    "match_detections": "detection_precision",
+    "plot_mistakes": "detection_pictures",
+    "plot_precision_recall": "detection_pictures",
+    "precision_recall": "detection_precision",
     "replace_head": "transfer",
     "unfreeze": "transfer",
     "weight_decay_groups": "regularisation",
@@ -74,6 +101,9 @@ _LIGHTNING = {
     "ClassificationData": "data_module",
     "Classifier": "classifier",
     "Curves": "curves",
+    "DetectionAP": "detection_metric",
+    "DetectionData": "detection_data",
+    "DetectionTask": "detection",
     "KeepCheckpoints": "checkpoint",
     "NonFiniteError": "nan",
     "Run": "fitting",

@@ -19,6 +19,7 @@ from saccade._extras import require
 __all__ = ["Curves", "plot_confusion_matrix", "plot_curves"]
 
 _STAGES = {"train": ("training", "tab:blue"), "val": ("validation", "tab:orange"), "test": ("test", "tab:green")}
+_COLUMNS = 5
 
 
 class Curves(Callback):
@@ -26,8 +27,9 @@ class Curves(Callback):
 
     Args:
         folder: where to.
-        every_s: of a fast training not each epoch is drawn: at least so many seconds lie between two pictures. The
-            table is complete at any time, and the picture when training ends.
+        every_s: of a fast training not each epoch is drawn: at least so many seconds lie between two pictures, and
+            ten times as many as it takes to draw one. The table is complete at any time, the picture when training
+            ends.
 
     ``history`` holds a dict for each epoch: ``epoch``, ``step``, ``learning_rate`` and all logged means. It is part of
     the checkpoint: after a resume the curves are those of the whole training.
@@ -38,7 +40,7 @@ class Curves(Callback):
         self.folder = Path(folder)
         self.every_s = every_s
         self.history: list[dict[str, float]] = []
-        self._drawn = -math.inf
+        self._drawn, self._took = -math.inf, 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """The history."""
@@ -59,7 +61,7 @@ class Curves(Callback):
         row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         self.history.append(row)
         if trainer.is_global_zero:
-            self._write(drawn=time.monotonic() - self._drawn >= self.every_s)
+            self._write(drawn=time.monotonic() - self._drawn >= max(self.every_s, 10 * self._took))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw what is not drawn yet."""
@@ -81,8 +83,10 @@ class Curves(Callback):
         aside.write_bytes(text.getvalue().encode())
         aside.replace(self.folder / "metrics.csv")
         if drawn:
+            start = time.monotonic()
             plot_curves(self.history, self.folder / "curves.png")
             self._drawn = time.monotonic()
+            self._took = self._drawn - start
 
 
 def plot_curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> None:
@@ -96,8 +100,12 @@ def plot_curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[
                 quantities.setdefault(quantity, {})[stage] = []
     order = sorted(quantities, key=lambda q: (q != "loss", q != "accuracy", q))
     epochs = [row["epoch"] + 1 for row in history]
-    figure = figure_type(figsize=(4.6 * max(1, len(order)), 3.6), layout="constrained")
-    panels = figure.subplots(1, max(1, len(order)), squeeze=False)[0]
+    columns = min(_COLUMNS, max(1, len(order)))
+    rows = max(1, -(-len(order) // columns))
+    figure = figure_type(figsize=(4.6 * columns, 3.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for panel in panels[len(order) :]:
+        panel.axis("off")
     for panel, quantity in zip(panels, order, strict=False):
         for stage, (label, color) in _STAGES.items():
             if stage in quantities[quantity]:

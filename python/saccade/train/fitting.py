@@ -70,8 +70,8 @@ def fit(
         resume: go on from ``out/last.ckpt`` where it exists. The curve is that of a training that never stopped, on
             the CPU bit for bit. Without it, a folder that holds a ``last.ckpt`` is refused.
         seed: of drop-out and the like; order and augmentation are seeded by the data.
-        monitor, mode: the logged name whose ``"min"`` or ``"max"`` makes the best epoch; default: the validation loss,
-            where there is one. A name with "accuracy" has ``"max"`` by default.
+        monitor, mode: the logged name whose ``"min"`` or ``"max"`` makes the best epoch; default: with validation data
+            the task's own, mostly the validation loss. A name with "accuracy" has ``"max"`` by default.
         patience: stop when the monitored has not improved for so many epochs.
         checkpoint_steps: write ``last.ckpt`` also after so many steps, within an epoch.
         accumulate: batches whose gradients make one step.
@@ -93,7 +93,8 @@ def fit(
     if last.exists() and not resume:
         raise ValueError(f"fit: out must be a folder without a training, or resume must be set, got {folder}")
     if monitor is None and getattr(data, "val", None) is not None:
-        monitor = "val_loss"
+        monitor, usual = getattr(task, "monitor", "val_loss"), getattr(task, "monitor_mode", None)
+        mode = mode or usual
     if patience is not None and monitor is None:
         raise ValueError("fit: patience must be None without validation data or a monitor, got " + str(patience))
     mode = mode or ("max" if monitor and "accuracy" in monitor else "min")

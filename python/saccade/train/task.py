@@ -41,6 +41,8 @@ class Task(L.LightningModule):
     """
 
     allow_zero_length_dataloader_with_multiple_devices = True
+    # What makes the best epoch where there is validation data.
+    monitor, monitor_mode = "val_loss", "min"
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ class Task(L.LightningModule):
         values = {name: mean.compute() for name, mean in self.means[stage].items()}
         values |= {name: value for name, value in self.metrics[stage].compute().items() if value.numel() == 1}
         for name, value in values.items():
-            shown = stage != "train" and name in ("loss", "accuracy")
+            shown = stage != "train" and name in ("loss", "accuracy", "mean_iou", "ap50")
             self.log(f"{stage}_{name}", value.float(), on_step=False, on_epoch=True, prog_bar=shown, batch_size=1)
 
     def _reset(self, stage: str) -> None:
