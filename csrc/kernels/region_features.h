@@ -9,8 +9,8 @@ namespace saccade {
 
 enum class ColorSpace : int { kRgb = 0, kGrey = 1, kHsv = 2, kLab = 3, kRgi = 4, kHue = 5 };
 
-constexpr int kTextureBins = 10;       // of each of 8 directions
-constexpr int kSignedBins = 19;        // of each of 4 axes: -9 .. 9, held as 0 .. 18
+constexpr int kTextureBins = 10;                // of each of 8 directions
+constexpr int kSignedBins = 19;                 // of each of 4 axes: -9 .. 9, held as 0 .. 18
 constexpr std::int64_t kHistogramUnit = 32767;  // histograms of regions are held in 16 bits
 
 struct RegionFeatureKernels {

@@ -151,8 +151,7 @@ struct RegionGraph::Grouping {
       return static_cast<double>(sum) / static_cast<double>(histograms * kHistogramUnit);
     };
     double sum = 0;
-    if (likeness & kColorLikeness)
-      sum += share(kernels.intersection(p, q, graph.color_bins_), graph.channels_);
+    if (likeness & kColorLikeness) sum += share(kernels.intersection(p, q, graph.color_bins_), graph.channels_);
     if (likeness & kTextureLikeness) {
       const std::int64_t shift = graph.color_bins_;
       sum += share(kernels.intersection(p + shift, q + shift, graph.texture_bins_), 2 * kAxes * graph.channels_);

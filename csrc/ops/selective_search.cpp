@@ -116,9 +116,7 @@ void check_selective_search(const TensorView& image, const SelectiveSearchOption
   require(options.min_side >= 1, kOp, ": min_side must be at least 1, got ", options.min_side);
 }
 
-std::int64_t channels_of(ColorSpace space) {
-  return space == ColorSpace::kGrey || space == ColorSpace::kHue ? 1 : 3;
-}
+std::int64_t channels_of(ColorSpace space) { return space == ColorSpace::kGrey || space == ColorSpace::kHue ? 1 : 3; }
 
 void color_planes(const TensorView& image, ColorSpace space, std::uint8_t* out) {
   const std::int64_t h = image.size(0), w = image.size(1), across = image.stride(1);

@@ -13,6 +13,7 @@ from saccade.classic.cascade import CascadeClassifier, group_rectangles
 from saccade.classic.cascade_trainer import CascadeTrainer
 from saccade.classic.codebook import Codebook, centroids
 from saccade.classic.compare_histograms import compare_histograms
+from saccade.classic.felzenszwalb import felzenszwalb
 from saccade.classic.grab_cut import grab_cut
 from saccade.classic.gradients import gradients, orientation_histogram
 from saccade.classic.graph_cut import graph_cut
@@ -24,6 +25,7 @@ from saccade.classic.image_histogram import image_histogram
 from saccade.classic.implicit_shape_model import ImplicitShapeModel
 from saccade.classic.integral_image import integral_image
 from saccade.classic.lbp_codes import lbp_codes
+from saccade.classic.selective_search import exhaustive_windows, selective_search
 from saccade.classic.sliding_window import SlidingWindowDetector
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ __all__ = [
     "box_sum",
     "centroids",
     "compare_histograms",
+    "exhaustive_windows",
+    "felzenszwalb",
     "grab_cut",
     "gradients",
     "graph_cut",
@@ -54,6 +58,7 @@ __all__ = [
     "integral_image",
     "lbp_codes",
     "orientation_histogram",
+    "selective_search",
 ]
 
 
