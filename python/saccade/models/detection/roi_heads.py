@@ -89,6 +89,10 @@ class RoIHeads(nn.Module):
                 detection["masks"] = part
         return detections, {}
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of each class, the background included, from logits ``(R, C)``."""
+        return logits.softmax(-1)
+
     def _mask_logits(self, features: dict[str, Tensor], boxes: list[Tensor], size: list[tuple[int, int]]) -> Tensor:
         assert self.mask_roi_pool is not None
         assert self.mask_head is not None
@@ -101,7 +105,7 @@ class RoIHeads(nn.Module):
     ) -> list[Target]:
         rois = torch.cat(proposals)
         owner = torch.cat([torch.full_like(boxes[:, 0], n, dtype=torch.int64) for n, boxes in enumerate(proposals)])
-        probabilities = logits.to(rois.dtype).softmax(-1)
+        probabilities = self.probabilities(logits.to(rois.dtype))
         region, label = torch.where(probabilities[:, 1:] > self.score_thresh)
         label = label + 1  # 0 is the background
         image, scores = owner[region], probabilities[region, label]

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from saccade.models.detection.masks import paste_masks
 
-__all__ = ["DetectionTransform", "ImageBatch", "Target"]
+__all__ = ["DetectionTransform", "ImageBatch", "Target", "resize_boxes"]
 
 Target = dict[str, Tensor]
 Size = tuple[int, int]
@@ -106,7 +106,7 @@ class DetectionTransform(nn.Module):
         """Boxes in pixels of the original images, and masks pasted into them."""
         results = []
         for detection, size, original in zip(detections, sizes, original_sizes, strict=True):
-            result = {**detection, "boxes": _resize_boxes(detection["boxes"], size, original)}
+            result = {**detection, "boxes": resize_boxes(detection["boxes"], size, original)}
             if "masks" in result:
                 result["masks"] = paste_masks(result["masks"], result["boxes"], original)
             results.append(result)
@@ -125,7 +125,7 @@ def _size_of(image: Tensor) -> Size:
 
 
 def _rescaled(target: Target, before: Size, after: Size) -> Target:
-    scaled = {**target, "boxes": _resize_boxes(target["boxes"], before, after)}
+    scaled = {**target, "boxes": resize_boxes(target["boxes"], before, after)}
     if "masks" in target:
         masks = target["masks"]
         if len(masks):
@@ -135,6 +135,7 @@ def _rescaled(target: Target, before: Size, after: Size) -> Target:
     return scaled
 
 
-def _resize_boxes(boxes: Tensor, before: Size, after: Size) -> Tensor:
+def resize_boxes(boxes: Tensor, before: Size, after: Size) -> Tensor:
+    """Boxes of an image of one size in an image of another."""
     y, x = (new / old for new, old in zip(after, before, strict=True))
     return boxes * torch.tensor([x, y, x, y], dtype=torch.float32, device=boxes.device)
