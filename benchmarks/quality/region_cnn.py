@@ -44,7 +44,7 @@ class Setting(NamedTuple):
     batch_size: int = 4
 
 
-SETTINGS = {"fast_rcnn_small": Setting(24, 2e-3), "rcnn_small": Setting(16, 2e-3)}
+SETTINGS = {"fast_rcnn_small": Setting(16, 2e-3), "rcnn_small": Setting(10, 2e-3)}
 
 
 class Size(NamedTuple):
