@@ -143,7 +143,7 @@ def exhaustive_windows(
     """
     numbers = {"image_size": image_size, "window_sizes": window_sizes, "aspect_ratios": aspect_ratios}
     for name, values in {**numbers, "stride": (stride,)}.items():
-        for value in values:  # type: ignore[attr-defined]
+        for value in values:
             if not 0 < value < math.inf:
                 raise ValueError(f"exhaustive_windows: {name} must be positive, got {value!r}")
     windows = [np.zeros((0, 4), np.int32)]

@@ -136,7 +136,7 @@ class RCNN(FastRCNN):
         crops: int = 128,
         **options: Any,
     ) -> None:
-        parts = {
+        parts: dict[str, Any] = {
             "box_roi_pool": CropNetwork(network, size, context, crops),
             "box_head": nn.Identity(),
             "box_predictor": BoxPredictor(features, num_classes),

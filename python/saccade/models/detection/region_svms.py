@@ -119,7 +119,7 @@ def fit_svms(
                 offsets.weight[rows] = torch.from_numpy(fit.coef_ * scale).to(offsets.weight)
                 offsets.bias[rows] = torch.from_numpy(fit.intercept_).to(offsets.bias)
             advance()
-        model.roi_heads.by_margin.fill_(True)  # type: ignore[operator, union-attr]
+        model.roi_heads.by_margin.fill_(True)  # type: ignore[operator]
     return reports
 
 

@@ -13,7 +13,6 @@ from saccade.models.detection.box_coder import BoxCoder
 from saccade.models.detection.masks import crop_masks
 from saccade.models.detection.matching import BalancedSampler, Matcher
 from saccade.models.detection.transform import ImageBatch, Target
-from saccade.ops import MultiScaleRoIAlign
 
 __all__ = ["RoIHeads"]
 
@@ -42,7 +41,7 @@ class RoIHeads(nn.Module):
 
     def __init__(
         self,
-        box_roi_pool: MultiScaleRoIAlign,
+        box_roi_pool: nn.Module,
         box_head: nn.Module,
         box_predictor: nn.Module,
         fg_iou_thresh: float,
