@@ -22,6 +22,8 @@ def test_public_names_are_documented():
 
 CLASSES = {  # of detectors, by the beginning of the name: what has a row for each class
     "fasterrcnn": "roi_heads.box_predictor.cls_score.bias",
+    "fast": "roi_heads.box_predictor.cls_score.bias",
+    "rcnn": "roi_heads.box_predictor.cls_score.bias",
     "maskrcnn": "roi_heads.mask_predictor.mask_fcn_logits.bias",
     "retinanet": "head.classification_head.cls_logits.bias",
 }

@@ -15,6 +15,7 @@ from saccade.classic.codebook import Codebook, centroids
 from saccade.classic.compare_histograms import compare_histograms
 from saccade.classic.denoise import denoise
 from saccade.classic.dense_crf import dense_crf
+from saccade.classic.felzenszwalb import felzenszwalb
 from saccade.classic.grab_cut import grab_cut
 from saccade.classic.gradients import gradients, orientation_histogram
 from saccade.classic.graph_cut import graph_cut
@@ -27,6 +28,7 @@ from saccade.classic.implicit_shape_model import ImplicitShapeModel
 from saccade.classic.integral_image import integral_image
 from saccade.classic.lbp_codes import lbp_codes
 from saccade.classic.scene_edit import blur_background, feather_mask, recolour, replace_background
+from saccade.classic.selective_search import exhaustive_windows, selective_search
 from saccade.classic.sliding_window import SlidingWindowDetector
 
 if TYPE_CHECKING:
@@ -49,7 +51,9 @@ __all__ = [
     "compare_histograms",
     "denoise",
     "dense_crf",
+    "exhaustive_windows",
     "feather_mask",
+    "felzenszwalb",
     "grab_cut",
     "gradients",
     "graph_cut",
@@ -63,6 +67,7 @@ __all__ = [
     "orientation_histogram",
     "recolour",
     "replace_background",
+    "selective_search",
 ]
 
 

@@ -12,7 +12,7 @@ from saccade.models.resnet import ResNet
 from saccade.nn import BatchNorm2d
 from saccade.ops.feature_pyramid_network import ExtraFPNBlock, FeaturePyramidNetwork, LastLevelMaxPool
 
-__all__ = ["FPNBackbone", "small_resnet"]
+__all__ = ["FPNBackbone", "MapBackbone", "small_resnet"]
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -68,14 +68,7 @@ class FPNBackbone(nn.Module):
         super().__init__()
         if not stages or min(stages) < 1 or max(stages) > 4:
             raise ValueError(f"FPNBackbone: stages must lie in 1 to 4, got {stages}")
-        if trainable_layers not in range(6):
-            raise ValueError(f"FPNBackbone: trainable_layers must lie in 0 to 5, got {trainable_layers}")
-        trained = ("layer4", "layer3", "layer2", "layer1", "conv1")[:trainable_layers]
-        if trainable_layers == 5:
-            trained = (*trained, "bn1")
-        for name, parameter in resnet.named_parameters():
-            if not name.startswith(trained):
-                parameter.requires_grad_(False)
+        _freeze(type(self).__name__, resnet, trainable_layers)
         self.body = _Body(resnet, stages)
         channels = [resnet.fc.in_features >> (4 - stage) for stage in stages]
         self.fpn = FeaturePyramidNetwork(channels, out_channels, extra_blocks or LastLevelMaxPool(), norm_layer)
@@ -84,6 +77,42 @@ class FPNBackbone(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """The pyramid of ``images``, ``(N, C, H, W)``."""
         return self.fpn(self.body(images))
+
+
+class MapBackbone(nn.Module):
+    """A ResNet up to one of its stages, whose map is the only one: ``{"0": map}``.
+
+    Args:
+        resnet: of four stages, each with twice the channels of the one before; its parts become this module's.
+        stage: the last that is used, 1 to 4.
+        trainable_layers: as FPNBackbone's.
+
+    Source: Ren et al., Faster R-CNN, 2015 (there on VGG-16); "C4" in He et al., Mask R-CNN, 2017, is stage 3.
+    """
+
+    def __init__(self, resnet: ResNet, *, stage: int = 3, trainable_layers: int = 5) -> None:
+        super().__init__()
+        if stage not in range(1, 5):
+            raise ValueError(f"MapBackbone: stage must lie in 1 to 4, got {stage}")
+        _freeze("MapBackbone", resnet, trainable_layers)
+        self.body = _Body(resnet, (stage,))
+        self.out_channels = resnet.fc.in_features >> (4 - stage)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """The map of ``images``, ``(N, C, H, W)``."""
+        return self.body(images)
+
+
+def _freeze(op: str, resnet: ResNet, trainable_layers: int) -> None:
+    """Train the given number of stages only, counted from the last."""
+    if trainable_layers not in range(6):
+        raise ValueError(f"{op}: trainable_layers must lie in 0 to 5, got {trainable_layers}")
+    trained = ("layer4", "layer3", "layer2", "layer1", "conv1")[:trainable_layers]
+    if trainable_layers == 5:
+        trained = (*trained, "bn1")
+    for name, parameter in resnet.named_parameters():
+        if not name.startswith(trained):
+            parameter.requires_grad_(False)
 
 
 def small_resnet(norm_layer: NormLayer = BatchNorm2d) -> ResNet:

@@ -114,7 +114,8 @@ def _(model: FasterRCNN, images: Tensor, most: int) -> dict[str, Tensor]:
     pooled = heads.box_roi_pool(features, list(proposals), size)
     logits, codes = heads.box_predictor(heads.box_head(pooled))
     n, regions, classes = *proposals.shape[:2], logits.shape[1]
-    probabilities = logits.to(proposals.dtype).softmax(-1).view(n, regions, classes)[..., 1:] * there[..., None]
+    probabilities = heads.probabilities(logits.to(proposals.dtype)).view(n, regions, classes)[..., 1:]
+    probabilities = probabilities * there[..., None]
     pairs = _best_pairs(probabilities, heads.score_thresh, most)
     pairs = pairs._replace(label=pairs.label + 1)  # 0 is the background
     chosen = codes.to(proposals.dtype).view(n, regions * classes, 4)

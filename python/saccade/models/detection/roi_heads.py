@@ -13,7 +13,6 @@ from saccade.models.detection.box_coder import BoxCoder
 from saccade.models.detection.masks import crop_masks
 from saccade.models.detection.matching import BalancedSampler, Matcher
 from saccade.models.detection.transform import ImageBatch, Target
-from saccade.ops import MultiScaleRoIAlign
 
 __all__ = ["MIN_SIZE", "RoIHeads"]
 
@@ -42,7 +41,7 @@ class RoIHeads(nn.Module):
 
     def __init__(
         self,
-        box_roi_pool: MultiScaleRoIAlign,
+        box_roi_pool: nn.Module,
         box_head: nn.Module,
         box_predictor: nn.Module,
         fg_iou_thresh: float,
@@ -89,6 +88,10 @@ class RoIHeads(nn.Module):
                 detection["masks"] = part
         return detections, {}
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of each class, the background included, from logits ``(R, C)``."""
+        return logits.softmax(-1)
+
     def mask_logits(self, features: dict[str, Tensor], boxes: list[Tensor], size: list[tuple[int, int]]) -> Tensor:
         """Logits of a mask for each class and box, ``(R, C, S, S)``."""
         assert self.mask_roi_pool is not None
@@ -102,7 +105,7 @@ class RoIHeads(nn.Module):
     ) -> list[Target]:
         rois = torch.cat(proposals)
         owner = torch.cat([torch.full_like(boxes[:, 0], n, dtype=torch.int64) for n, boxes in enumerate(proposals)])
-        probabilities = logits.to(rois.dtype).softmax(-1)
+        probabilities = self.probabilities(logits.to(rois.dtype))
         region, label = torch.where(probabilities[:, 1:] > self.score_thresh)
         label = label + 1  # 0 is the background
         image, scores = owner[region], probabilities[region, label]

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from saccade.ops import paste_masks
 
-__all__ = ["DetectionTransform", "ImageBatch", "Target"]
+__all__ = ["DetectionTransform", "ImageBatch", "Target", "resize_boxes"]
 
 Target = dict[str, Tensor]
 Size = tuple[int, int]
@@ -136,6 +136,6 @@ def _rescaled(target: Target, before: Size, after: Size) -> Target:
 
 
 def resize_boxes(boxes: Tensor, before: Size, after: Size) -> Tensor:
-    """Boxes of an image of one size in the pixels of another."""
+    """Boxes of an image of one size in an image of another."""
     y, x = (new / old for new, old in zip(after, before, strict=True))
     return boxes * torch.tensor([x, y, x, y], dtype=torch.float32, device=boxes.device)
