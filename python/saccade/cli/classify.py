@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from saccade.cli._output import fail, print_json, stderr, stdout
+from saccade.cli._output import print_json, stderr, stdout
+from saccade.cli._training import print_history, reported
 
 __all__ = ["evaluate_classify", "train_classify"]
-
-_ERRORS = (OSError, TypeError, ValueError, RuntimeError, ImportError)
 
 
 def train_classify(
@@ -44,12 +42,9 @@ def train_classify(
     Exit code 1 when training stops at a NaN, or is interrupted. Under torchrun (torchrun --nproc-per-node 2 -m saccade
     train classify ...) processes share each batch out, and batch normalisation runs over all of them.
     """
-    try:
-        from saccade.train import NonFiniteError
+    with reported("train classify", out):
         from saccade.train.recipe import Recipe, train_classifier
-    except ImportError as error:
-        fail(f"train classify: {error}")
-    try:
+
         recipe = Recipe(
             data=data,
             model=model,
@@ -75,19 +70,12 @@ def train_classify(
             precision=precision,
             checkpoint_steps=checkpoint_steps,
         )
-    except KeyboardInterrupt:
-        kept = f"; --resume goes on from {out / 'last.ckpt'}" if (out / "last.ckpt").exists() else ""
-        fail(f"train classify: interrupted{kept}", 1)
-    except NonFiniteError as error:
-        fail(f"train classify: {error}", 1)
-    except _ERRORS as error:
-        fail(_once("train classify", error))
     if int(os.environ.get("RANK", "0")) != 0:
         return
     if as_json:
         print_json({**summary, "history": run.history})
         return
-    _print_history(run.history)
+    print_history(run.history)
     _print_measured(summary)
     stderr.print(f"Written to {out}.", markup=False, soft_wrap=True)
 
@@ -104,36 +92,17 @@ def evaluate_classify(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False,
 ) -> None:
     """Measure a trained image classifier: loss, accuracy, confusion matrix."""
-    try:
+    with reported("eval classify"):
         from saccade.train import plot_confusion_matrix
         from saccade.train.recipe import evaluate_classifier
 
         measured, task = evaluate_classifier(checkpoint, data, part=part, batch_size=batch_size, num_workers=workers)
         if out is not None:
             plot_confusion_matrix(task.confusion_matrix, out / "confusion_matrix.png", measured["classes"])
-    except KeyboardInterrupt:
-        fail("eval classify: interrupted", 1)
-    except _ERRORS as error:
-        fail(_once("eval classify", error))
     if as_json:
         print_json(measured)
     else:
         _print_measured(measured)
-
-
-def _once(command: str, error: BaseException) -> str:
-    text = str(error)
-    return text if text.startswith(command) else f"{command}: {text}"
-
-
-def _print_history(history: list[dict[str, float]]) -> None:
-    table = Table(box=None)
-    names = [name for name in history[-1] if name.startswith(("train_", "val_"))]
-    for heading in ("epoch", *(name.replace("_", " ") for name in names)):
-        table.add_column(heading, justify="right")
-    for row in history:
-        table.add_row(str(int(row["epoch"]) + 1), *(f"{row[name]:.4f}" if name in row else "" for name in names))
-    stdout.print(table)
 
 
 def _print_measured(measured: dict[str, Any]) -> None:

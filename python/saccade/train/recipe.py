@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -11,25 +10,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from saccade import data as datasets
 from saccade._extras import require
-from saccade._files import replace_whole
-from saccade.models import build, map_loss
-from saccade.models._registry import _CONSTRUCTORS, _parameters
-from saccade.train.checkpoint import read_checkpoint
+from saccade.models import map_loss
+from saccade.train._recipe_parts import (
+    PARTS,
+    check_recipe,
+    fit_and_test,
+    model_options,
+    optimization,
+    plain,
+    read_trained,
+    seeded_model,
+    write_summary,
+)
 from saccade.train.classifier import Classifier
 from saccade.train.curves import plot_confusion_matrix
 from saccade.train.data_module import ClassificationData
-from saccade.train.fitting import Run, evaluate, fit, load_weights
-from saccade.train.optim import AlexNetSGD, PolyLR
+from saccade.train.fitting import Run, evaluate, load_weights
 
 __all__ = ["Recipe", "evaluate_classifier", "train_classifier"]
 
 _OP = "train classify"
-PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -57,39 +61,14 @@ class Recipe:
 
     def complete(self) -> Recipe:
         """With the model's own image size, checked."""
-        for name, known in (("optimizer", _OPTIMIZERS), ("schedule", _SCHEDULES)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{_OP}: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name in ("batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{_OP}: {name} must be positive, got {getattr(self, name)}")
-        for name in ("image_size", "weight_decay", "augment", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{_OP}: {name} must not be negative, got {getattr(self, name)}")
+        not_negative = ("image_size", "weight_decay", "augment", "seed")
+        check_recipe(_OP, self, positive=("batch_size", "learning_rate"), not_negative=not_negative)
         if self.image_size:
             return self
-        options = _options(self.model)
+        options = model_options(self.model)
         flat = "in_features" in options
         size = 32 if self.model == "lenet5" or self.data == "digits" else 224
         return replace(self, image_size=8 if flat and self.data == "digits" else size)
-
-
-_OPTIMIZERS: dict[str, Callable[..., Any]] = {
-    "adamw": lambda p, lr, decay: torch.optim.AdamW(p, lr, weight_decay=decay),
-    "sgd": lambda p, lr, decay: torch.optim.SGD(p, lr, momentum=0.9, weight_decay=decay),
-    "alexnet": lambda p, lr, decay: AlexNetSGD(p, lr, 0.9, decay),
-}
-_SCHEDULES: dict[str, Callable[..., Any] | None] = {
-    "poly": PolyLR,
-    "cosine": torch.optim.lr_scheduler.CosineAnnealingLR,
-    "constant": None,
-}
-
-
-def _options(model: str) -> dict[str, bool]:
-    if model not in _CONSTRUCTORS:
-        build(model)  # names the close ones
-    return _parameters(_CONSTRUCTORS[model])
 
 
 def make_data(recipe: Recipe, num_workers: int = 0) -> ClassificationData:
@@ -154,7 +133,7 @@ def _augmentation(recipe: Recipe) -> Callable[[Any], Any] | None:
 
 def make_task(recipe: Recipe, sets: ClassificationData) -> Classifier:
     """The network of a recipe, with seeded weights, and how it learns."""
-    options = _options(recipe.model)
+    options = model_options(recipe.model)
     image = sets.train[0][0]
     given: dict[str, Any] = {}
     if "in_features" in options:
@@ -163,22 +142,13 @@ def make_task(recipe: Recipe, sets: ClassificationData) -> Classifier:
         given["in_channels"] = image.shape[0]
     if "image_size" in options:
         given["image_size"] = recipe.image_size
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        network: nn.Module = build(recipe.model, num_classes=sets.num_classes, **given)
-    schedule = _SCHEDULES[recipe.schedule]
     return Classifier(
-        network,
+        seeded_model(recipe.model, recipe.seed, num_classes=sets.num_classes, **given),
         sets.num_classes,
         loss=map_loss if recipe.model == "lenet5" else nn.functional.cross_entropy,
-        optimizer=lambda p: _OPTIMIZERS[recipe.optimizer](p, recipe.learning_rate, recipe.weight_decay),
-        schedule=None if schedule is None else lambda optimizer, steps: schedule(optimizer, max(1, steps)),
-        info={"recipe": asdict(recipe), "classes": sets.classes, "options": _plain(given)},
+        info={"recipe": asdict(recipe), "classes": sets.classes, "options": plain(given)},
+        **optimization(recipe),
     )
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
 
 def train_classifier(
@@ -193,26 +163,13 @@ def train_classifier(
     start = time.perf_counter()
     sets = make_data(recipe, num_workers)
     task = make_task(recipe, sets)
-    run = fit(task, sets, epochs=epochs, out=out, seed=recipe.seed, **options)
-    seconds = time.perf_counter() - start
-    summary: dict[str, Any] = {
-        "recipe": asdict(recipe),
-        "classes": sets.classes,
-        "items": {name: len(part) for name in PARTS if (part := getattr(sets, name)) is not None},
-        "epochs": len(run.history),
-        "best_epoch": None if run.best_epoch is None else run.best_epoch + 1,
-        "seconds": round(seconds, 1),
-        **{name: value for name, value in run.history[-1].items() if name.startswith(("train_", "val_"))},
-    }
-    if sets.test is not None:
-        kept = {name: options[name] for name in ("precision", "progress", "accelerator") if name in options}
-        summary |= evaluate(task, sets, checkpoint=run.best or run.last, **kept)
+    summary, run = fit_and_test(task, sets, recipe, out, epochs=epochs, classes=sets.classes, started=start, **options)
+    if task.confusion_matrix is not None:
         summary["confusion_matrix"] = _matrix(task)
     if run.trainer.is_global_zero:
-        folder = Path(out)
         if task.confusion_matrix is not None:
-            plot_confusion_matrix(task.confusion_matrix, folder / "confusion_matrix.png", sets.classes)
-        replace_whole(folder / "summary.json", lambda aside: aside.write_text(json.dumps(summary, indent=1) + "\n"))
+            plot_confusion_matrix(task.confusion_matrix, Path(out) / "confusion_matrix.png", sets.classes)
+        write_summary(summary, out)
     return summary, run
 
 
@@ -238,10 +195,7 @@ def evaluate_classifier(
     op = "eval classify"
     if part not in (*PARTS, "all"):
         raise ValueError(f"{op}: part must be train, val, test or all, got {part!r}")
-    content = read_checkpoint(checkpoint)
-    info = content.get("info", {}) if isinstance(content, dict) else {}
-    if "recipe" not in info:
-        raise ValueError(f"{op}: checkpoint must be one that 'saccade train classify' wrote, got {checkpoint}")
+    content, info = read_trained(op, "saccade train classify", checkpoint)
     recipe = Recipe(**info["recipe"])
     recipe = replace(recipe, data=data or recipe.data, batch_size=batch_size or recipe.batch_size, augment=0.0)
     parts, classes = _whole(recipe, info["classes"]) if part == "all" else _parts(recipe)
