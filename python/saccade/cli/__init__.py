@@ -13,6 +13,7 @@ from saccade.cli.classify import evaluate_classify
 from saccade.cli.demo import demo
 from saccade.cli.detect import detect
 from saccade.cli.info import info
+from saccade.cli.segment_training import evaluate_segment
 from saccade.cli.train import train
 
 __all__ = ["app"]
@@ -39,4 +40,5 @@ def _measure() -> None:
 
 
 measure.command("classify")(evaluate_classify)
+measure.command("segment")(evaluate_segment)
 app.add_typer(measure, name="eval")

@@ -11,6 +11,7 @@ from saccade.data.disjoint import Overlap, OverlapError, check_disjoint
 from saccade.data.folder_dataset import FolderDataset, UnreadableImage
 from saccade.data.loader import SeededSampler, loader
 from saccade.data.scenes import Scene, SceneDataset
+from saccade.data.segmentation_folder import SegmentationFolder
 from saccade.data.splits import split
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Scene",
     "SceneDataset",
     "SeededSampler",
+    "SegmentationFolder",
     "UnreadableImage",
     "check_disjoint",
     "digits",

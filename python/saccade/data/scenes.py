@@ -33,6 +33,10 @@ class Scene(NamedTuple):
         covered = self.masks.to(torch.int64) * (self.labels + 1)[:, None, None]
         return covered.sum(0)
 
+    def segmentation(self) -> tuple[Tensor, Tensor]:
+        """The image as float32 from 0 to 1, and :meth:`classes`; as ``transform``: ``Scene.segmentation``."""
+        return self.image.float() / 255, self.classes()
+
 
 class SceneDataset(Dataset[Any]):
     """Scenes that are drawn when they are asked for: the same index and seed always give the same picture.

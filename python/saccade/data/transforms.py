@@ -2,5 +2,6 @@
 
 from saccade.data._augmentation import augmentation
 from saccade.data._normalization import MeanStd, MinMax
+from saccade.data._segmentation_augmentation import SegmentationAugmentation
 
-__all__ = ["MeanStd", "MinMax", "augmentation"]
+__all__ = ["MeanStd", "MinMax", "SegmentationAugmentation", "augmentation"]

@@ -21,20 +21,27 @@ if TYPE_CHECKING:
     from saccade.train.nan import NonFiniteError, StopOnNaN
     from saccade.train.optim import AlexNetSGD, PolyLR
     from saccade.train.regularisation import EarlyStopping, l1_penalty, l2_penalty, weight_decay_groups
+    from saccade.train.segmentation import SegmentationTask
+    from saccade.train.segmentation_data import SegmentationData
+    from saccade.train.segmentation_metrics import BoundaryMeanIoU, MeanIoU, per_class
     from saccade.train.task import Task
     from saccade.train.transfer import freeze, replace_head, unfreeze
 
 __all__ = [
     "AlexNetSGD",
+    "BoundaryMeanIoU",
     "ClassificationData",
     "Classifier",
     "Curves",
     "EarlyStopping",
     "KeepCheckpoints",
+    "MeanIoU",
     "MultiTaskLoss",
     "NonFiniteError",
     "PolyLR",
     "Run",
+    "SegmentationData",
+    "SegmentationTask",
     "StopOnNaN",
     "Task",
     "TaskData",
@@ -48,6 +55,7 @@ __all__ = [
     "losses",
     "nas",
     "optim",
+    "per_class",
     "plot_confusion_matrix",
     "plot_curves",
     "read_checkpoint",
@@ -71,18 +79,23 @@ _NAMES = {
     "weight_decay_groups": "regularisation",
 }
 _LIGHTNING = {
+    "BoundaryMeanIoU": "segmentation_metrics",
     "ClassificationData": "data_module",
     "Classifier": "classifier",
     "Curves": "curves",
     "KeepCheckpoints": "checkpoint",
+    "MeanIoU": "segmentation_metrics",
     "NonFiniteError": "nan",
     "Run": "fitting",
+    "SegmentationData": "segmentation_data",
+    "SegmentationTask": "segmentation",
     "StopOnNaN": "nan",
     "Task": "task",
     "TaskData": "data_module",
     "evaluate": "fitting",
     "fit": "fitting",
     "load_weights": "fitting",
+    "per_class": "segmentation_metrics",
     "plot_confusion_matrix": "curves",
     "plot_curves": "curves",
     "read_checkpoint": "checkpoint",

@@ -122,7 +122,7 @@ class Task(L.LightningModule):
         values = {name: mean.compute() for name, mean in self.means[stage].items()}
         values |= {name: value for name, value in self.metrics[stage].compute().items() if value.numel() == 1}
         for name, value in values.items():
-            shown = stage != "train" and name in ("loss", "accuracy")
+            shown = stage != "train" and name in ("loss", "accuracy", "mean_iou")
             self.log(f"{stage}_{name}", value.float(), on_step=False, on_epoch=True, prog_bar=shown, batch_size=1)
 
     def _reset(self, stage: str) -> None:
