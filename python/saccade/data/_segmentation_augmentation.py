@@ -85,7 +85,10 @@ class SegmentationAugmentation:
             low, high = (math.log(factor) for factor in self.resize)
             factor = math.exp(_uniform(low, high))
             scaled = [max(1, round(side * factor)) for side in image.shape[1:]]
-            pair = [v2.resize(part, scaled, antialias=True) for part in pair]
+            pair[0] = v2.resize(pair[0], scaled, antialias=True)
+            # torchvision takes the pixel to the left of the exact place: half a pixel off at boundaries.
+            exact = torch.nn.functional.interpolate(pair[1][None].float(), scaled, mode="nearest-exact")[0]
+            pair[1] = tv_tensors.Mask(exact.to(classes.dtype))
         if self.rotate:
             angle = _uniform(-self.rotate, self.rotate)
             ways = ("bilinear", "nearest")
