@@ -62,7 +62,7 @@ def test_a_crop_larger_than_the_image_is_filled():
 
 
 def test_crops_reach_everywhere():
-    image, classes = pair(16, 16)
+    image, _ = pair(16, 16)
     augment = SegmentationAugmentation(8, **ONLY)
     places = torch.arange(256).reshape(16, 16)
     seen = {int(augment(image, places)[1][0, 0]) for _ in range(400)}

@@ -84,7 +84,7 @@ def test_voc(tmp_path):
     assert data.ids == ["2007_3", "2007_1"]
     assert (data.num_classes, data.classes[0], data.classes[20]) == (21, "background", "tvmonitor")
     assert data[1][1].flatten()[:3].tolist() == [20, 255, 0]
-    with pytest.raises(ValueError, match="root must hold ImageSets/Segmentation/val.txt, got "):
+    with pytest.raises(ValueError, match=r"root must hold ImageSets/Segmentation/val\.txt, got "):
         SegmentationFolder.voc(tmp_path, "val")
 
 
@@ -116,9 +116,7 @@ def test_ade20k(tmp_path):
 def test_labels_outside_are_named_with_their_counts(root):
     mask(root / "masks" / "a.png", values(first=[3, 3, 3, 9]))
     path = root / "masks" / "a.png"
-    message = (
-        f"SegmentationFolder: labels of {path} must be from 0 to 2 or ignore_index 255, got 3 (3 times), 9 (once)"
-    )
+    message = f"SegmentationFolder: labels of {path} must be from 0 to 2 or ignore_index 255, got 3 (3 times), 9 (once)"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         folder(root, num_classes=3)[0]
 
