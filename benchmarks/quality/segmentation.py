@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.segmentation --out segmentation-quality           # seeds 0 to 2, about 40 minutes
     python -m benchmarks.quality.segmentation --only unet_small --seeds 0 1        # more into the same folder
-    python -m benchmarks.quality.segmentation --quick                              # under a minute
+    python -m benchmarks.quality.segmentation --quick                              # under a minute: see Scale
 
 Writes ``segmentation.json`` and ``segmentation.png`` (what was found in four test scenes) into the folder; runs that
 are there already stay, unless they are of the same network and seed.
@@ -41,53 +41,67 @@ from saccade.data.transforms import MeanStd, SegmentationAugmentation
 from saccade.nn import CRFasRNN
 from saccade.train import SegmentationData, SegmentationTask, evaluate, fit
 
-CLASSES = ("ground", *SceneDataset.classes)
 TEST_SEED, TRAIN_SEED = 1, 2  # the training's seed is added to the second
 BATCH = 8
+
+
+class Scale(NamedTuple):
+    """How much is learned from. A class for all shapes in small scenes can be learned in seconds."""
+
+    side: int = 128
+    training: int = 400
+    test: int = 100
+    classes: tuple[str, ...] = ("ground", *SceneDataset.classes)
+    shorter: int = 1  # so many times fewer epochs
+
+
+QUICK = Scale(64, 96, 24, ("ground", "shape"), 3)
+QUICKLY = ("drn_seg_small", "drn_seg_strided", "fcn32s_coarse")
 
 
 class Setting(NamedTuple):
     """How a network is trained."""
 
-    make: Callable[[], nn.Module]
+    make: Callable[[int], nn.Module]
     epochs: int
     learning_rate: float
     plus: int = 0  # sides are 8 k + 1
     tuned: int = 0  # further epochs of a network that is trained already
 
 
-def small(name: str, **options: Any) -> Callable[[], nn.Module]:
-    return lambda: models.build(name, num_classes=len(CLASSES), **options)
+def small(name: str, **options: Any) -> Callable[[int], nn.Module]:
+    return lambda classes: models.build(name, num_classes=classes, **options)
 
 
 SETTINGS = {
-    "fcn8s_small": Setting(small("fcn8s_small"), 60, 3e-3),
-    "unet_small": Setting(small("unet_small"), 30, 3e-3),
-    "drn_seg_small": Setting(small("drn_seg_small"), 40, 3e-3),
-    "pspnet_small": Setting(small("pspnet_small"), 40, 3e-3, plus=1),
-    "drn_seg_strided": Setting(small("drn_seg_small", dilated=False), 40, 3e-3),
-    "fcn32s_coarse": Setting(small("fcn32s_small"), 30, 3e-3, tuned=4),
+    "fcn8s_small": Setting(small("fcn8s_small", enlarge=2, dropout=0.1), 24, 3e-3),
+    "unet_small": Setting(small("unet_small"), 24, 3e-3),
+    "drn_seg_small": Setting(small("drn_seg_small"), 26, 3e-3),
+    "pspnet_small": Setting(small("pspnet_small"), 32, 3e-3, plus=1),
+    "drn_seg_strided": Setting(small("drn_seg_small", dilated=False), 26, 3e-3),
+    "fcn32s_coarse": Setting(small("fcn32s_small"), 30, 3e-3, tuned=3),
 }
 
 
 class WithCRF(nn.Module):
     """A network and a CRF on its logits, which compares the colours that the images had before normalisation."""
 
-    def __init__(self, network: nn.Module, std: Tensor) -> None:
+    def __init__(self, network: nn.Module, classes: int, std: Tensor) -> None:
         super().__init__()
         self.network = network
-        self.crf = CRFasRNN(len(CLASSES), iterations=5, alpha=20.0, beta=20.0, gamma=2.0)
-        self.register_buffer("std", 255 * std.float().reshape(-1, 1, 1))
+        self.crf = CRFasRNN(classes, iterations=5, alpha=12.0, beta=12.0, gamma=2.0)
+        self.register_buffer("std", std.float().reshape(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.crf(self.network(images), images * self.std)
 
 
-def scenes(count: int, side: int, seed: int) -> TensorDataset:
+def scenes(count: int, scale: Scale, seed: int) -> TensorDataset:
     """Images as bytes and classes, in memory."""
-    drawn = SceneDataset(count, (side, side), seed=seed)
+    drawn = SceneDataset(count, (scale.side, scale.side), seed=seed)
     items = [drawn[i] for i in range(count)]
-    return TensorDataset(torch.stack([scene.image for scene in items]), torch.stack([s.classes() for s in items]))
+    classes = torch.stack([scene.classes() for scene in items]).clamp(max=len(scale.classes) - 1)
+    return TensorDataset(torch.stack([scene.image for scene in items]), classes)
 
 
 class Floats:
@@ -100,11 +114,12 @@ class Floats:
         return self.augment(image.float(), classes)
 
 
-def data(seed: int, side: int, counts: tuple[int, int]) -> SegmentationData:
-    train, test = scenes(counts[0], side, TRAIN_SEED + seed), scenes(counts[1], side, TEST_SEED)
+def data(seed: int, scale: Scale) -> SegmentationData:
+    train, test = scenes(scale.training, scale, TRAIN_SEED + seed), scenes(scale.test, scale, TEST_SEED)
     normalize = MeanStd().fit(train)
     fill = normalize.mean.tolist()
-    augment = SegmentationAugmentation(side, resize=(0.7, 1.4), flip_vertical=0.5, blur=(0.1, 0.7), fill=fill)
+    options: dict[str, Any] = {"resize": (0.8, 1.25), "flip_vertical": 0.5, "blur": (0.1, 0.7), "fill": fill}
+    augment = SegmentationAugmentation(scale.side, **options)
     return SegmentationData(
         train,
         test=test,
@@ -112,7 +127,7 @@ def data(seed: int, side: int, counts: tuple[int, int]) -> SegmentationData:
         eval_batch_size=25,
         normalize=normalize,
         augment=Floats(augment),
-        classes=CLASSES,
+        classes=scale.classes,
         seed=seed,
         drop_last=True,
     )
@@ -122,7 +137,7 @@ def run(network: nn.Module, sets: SegmentationData, seed: int, epochs: int, rate
     """Train and test; the record, and what was found in the first test scenes."""
     task = SegmentationTask(
         network,
-        len(CLASSES),
+        sets.num_classes,
         multiple=8 if plus else 1,
         plus=plus,
         optimizer=lambda p: torch.optim.AdamW(p, rate, weight_decay=1e-2),
@@ -149,17 +164,17 @@ def run(network: nn.Module, sets: SegmentationData, seed: int, epochs: int, rate
     }
 
 
-def train(name: str, seed: int, side: int, counts: tuple[int, int], epochs: int | None) -> dict[str, dict[str, Any]]:
+def train(name: str, seed: int, scale: Scale) -> dict[str, dict[str, Any]]:
     """The records of a network by name: of the coarse one also that of its tuning, with a CRF and without."""
     setting = SETTINGS[name]
-    sets = data(seed, side, counts)
+    sets = data(seed, scale)
     torch.manual_seed(seed)
-    network = setting.make()
-    first = run(network, sets, seed, epochs or setting.epochs, setting.learning_rate, setting.plus)
+    network = setting.make(sets.num_classes)
+    first = run(network, sets, seed, setting.epochs // scale.shorter, setting.learning_rate, setting.plus)
     if not setting.tuned:
         return {name: first}
-    further = 1 if epochs else setting.tuned
-    refined = WithCRF(copy.deepcopy(network), sets.normalize.std)
+    further = setting.tuned // scale.shorter
+    refined = WithCRF(copy.deepcopy(network), sets.num_classes, sets.normalize.std)
     records = {
         name: run(network, sets, seed, further, setting.learning_rate / 10, 0),
         "fcn32s_crf": run(refined, sets, seed, further, setting.learning_rate / 10, 0),
@@ -180,11 +195,11 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
     return made | {"seeds": sorted(records, key=lambda record: record["seed"])}
 
 
-def draw(folder: Path, side: int) -> None:
+def draw(folder: Path, scale: Scale) -> None:
     """A row for each of four test scenes: the picture, the truth, what each network of seed 0 found."""
     from matplotlib.figure import Figure
 
-    truth = scenes(4, side, TEST_SEED)
+    truth = scenes(4, scale, TEST_SEED)
     found = {path.stem.removeprefix("found-"): np.load(path) for path in sorted(folder.glob("found-*.npy"))}
     columns = {"scene": truth.tensors[0].permute(0, 2, 3, 1).numpy(), "truth": truth.tensors[1].numpy()} | found
     figure = Figure(figsize=(1.45 * len(columns), 6.2), layout="constrained")
@@ -201,21 +216,21 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("segmentation-quality"), help="folder for JSON and picture")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", default=list(SETTINGS), choices=list(SETTINGS), metavar="NETWORK")
+    parser.add_argument("--only", nargs="+", default=None, choices=list(SETTINGS), metavar="NETWORK")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="small scenes, few epochs, one seed: under a minute")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "segmentation.json"
     report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    side, counts, epochs = (64, (96, 24), 20) if options.quick else (128, (400, 100), None)
-    report |= {"quick": options.quick, "side": side, "training_scenes": counts[0], "test_scenes": counts[1]}
+    scale = QUICK if options.quick else Scale()
+    report |= {"quick": options.quick, "scale": {**scale._asdict(), "classes": list(scale.classes)}}
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:
         for seed in [0] if options.quick else options.seeds:
-            for name in options.only:
-                for made, record in train(name, seed, side, counts, epochs).items():
+            for name in options.only or (QUICKLY if options.quick else SETTINGS):
+                for made, record in train(name, seed, scale).items():
                     found = record.pop("found")
                     record["threads"] = options.threads
                     if seed == 0:
@@ -227,7 +242,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
                     print(f"{made}: {shown}", flush=True)
     finally:
         torch.set_num_threads(before)
-    draw(options.out, side)
+    draw(options.out, scale)
     return report
 
 

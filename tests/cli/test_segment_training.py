@@ -122,6 +122,7 @@ def test_parts_in_folders_of_their_own(tmp_path):
 
 def test_what_is_wrong_in_the_data_is_named(tmp_path):
     root = write(tmp_path / "data" / "train", 2)
+    (root / "classes.txt").rename(root.parent / "classes.txt")
     Image.fromarray(np.full((32, 32), 7, np.uint8)).save(root / "masks" / "00.png")
     result = train(root.parent, "--crop-size", 32, "--out", tmp_path / "out", *SMALL)
     assert result.exit_code == 2

@@ -88,20 +88,20 @@ def drn_seg(arch: str = "drn_d_22", classes: int = 19, in_channels: int = 3) -> 
 
 @register
 def drn_seg_small(classes: int = 19, in_channels: int = 3, dilated: bool = True) -> DRNSeg:
-    """:class:`DRNSeg` on a DRN-D of one layer or block in each stage and at most 64 channels, at 1/4 of the resolution.
+    """:class:`DRNSeg` on a DRN-D of one layer or block in each stage and at most 32 channels, at half the resolution.
 
     Args:
         classes: the background included.
         in_channels: of the images.
-        dilated: False gives a network with the same weights and, in place of the dilations, strides of 2 in two stages:
+        dilated: False gives a network of the same layers with strides of 2 in two stages in place of the dilations:
             what dilation is to be compared with.
 
     >>> saccade.models.drn_seg_small(4)(torch.rand(2, 3, 33, 48)).shape
     torch.Size([2, 4, 33, 48])
     """
-    widths = (8, 16, 16, 32, 64, 64, 64, 64)
-    how: dict[str, Any] = {"strides": (1, 2, 2, 1, 1, 1, 1, 1)}
+    widths = (8, 16, 16, 16, 32, 32, 32, 32)
+    how: dict[str, Any] = {"strides": (1, 2, 1, 1, 1, 1, 1, 1)}
     if not dilated:
-        how = {"strides": (1, 2, 2, 1, 2, 2, 1, 1), "dilations": (1,) * 8}
+        how = {"strides": (1, 2, 1, 1, 2, 2, 1, 1), "dilations": (1,) * 8}
     backbone = drn.DRN("D", BasicBlock, (1,) * 8, num_classes=1, in_channels=in_channels, widths=widths, **how)
     return DRNSeg(backbone, classes)
