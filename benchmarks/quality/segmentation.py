@@ -42,7 +42,7 @@ from saccade.nn import CRFasRNN
 from saccade.train import SegmentationData, SegmentationTask, evaluate, fit
 
 TEST_SEED, TRAIN_SEED = 1, 2  # the training's seed is added to the second
-BATCH = 8
+BATCH = 4
 
 
 class Scale(NamedTuple):
@@ -75,11 +75,11 @@ def small(name: str, **options: Any) -> Callable[[int], nn.Module]:
 
 SETTINGS = {
     "fcn8s_small": Setting(small("fcn8s_small", enlarge=2, dropout=0.1), 24, 3e-3),
-    "unet_small": Setting(small("unet_small"), 24, 3e-3),
-    "drn_seg_small": Setting(small("drn_seg_small"), 26, 3e-3),
+    "unet_small": Setting(small("unet_small"), 30, 3e-3),
+    "drn_seg_small": Setting(small("drn_seg_small"), 30, 3e-3),
     "pspnet_small": Setting(small("pspnet_small"), 32, 3e-3, plus=1),
-    "drn_seg_strided": Setting(small("drn_seg_small", dilated=False), 26, 3e-3),
-    "fcn32s_coarse": Setting(small("fcn32s_small"), 30, 3e-3, tuned=3),
+    "drn_seg_strided": Setting(small("drn_seg_small", dilated=False), 30, 3e-3),
+    "fcn32s_coarse": Setting(small("fcn32s_small"), 24, 3e-3, tuned=3),
 }
 
 

@@ -28,7 +28,7 @@ class MeanIoU(MulticlassConfusionMatrix):
     >>> metric = MeanIoU(3)
     >>> metric.update(torch.tensor([[[0, 0, 1, 1]]]), torch.tensor([[[0, 1, 1, 255]]]))
     >>> metric.compute()  # 1 of 2 for each of two classes; there is no third
-    tensor(0.5000)
+    tensor(0.5000, dtype=torch.float64)
     """
 
     full_state_update = False
@@ -54,7 +54,7 @@ class BoundaryMeanIoU(MeanIoU):
     >>> metric, labels = BoundaryMeanIoU(2, radius=1), torch.tensor([[[0, 0, 0, 1, 1, 1]]])
     >>> metric.update(torch.tensor([[[1, 1, 0, 0, 1, 1]]]), labels)  # the third and fourth pixel count
     >>> metric.compute()
-    tensor(0.2500)
+    tensor(0.2500, dtype=torch.float64)
     """
 
     def __init__(self, num_classes: int, ignore_index: int | None = 255, radius: int = 3) -> None:
