@@ -56,12 +56,37 @@ def test_layout_of_drn(arch):
     assert [name for name, p in model.named_parameters() if not p.requires_grad and "base" not in name] == ["up.weight"]
 
 
-def test_up_sampling_of_drn_is_bilinear():
-    model = saccade.models.drn_seg_small(2)
+@pytest.mark.parametrize(
+    ("build", "factor"),
+    [
+        (lambda: saccade.models.drn_seg("drn_d_22", 2), 8),
+        (lambda: saccade.models.drn_seg_small(2), 2),
+        (lambda: saccade.models.drn_seg_small(2, dilated=False), 8),
+    ],
+)
+def test_up_sampling_of_drn_is_bilinear(build, factor):
+    model = build()
     scores = torch.rand(1, 2, 5, 6)
-    expected = functional.interpolate(scores, scale_factor=8, mode="bilinear")
+    expected = functional.interpolate(scores, scale_factor=factor, mode="bilinear")
     found = model.up(scores)
-    torch.testing.assert_close(found[..., 4:-4, 4:-4], expected[..., 4:-4, 4:-4])
+    inner = slice(factor // 2, -(factor // 2))
+    torch.testing.assert_close(found[..., inner, inner], expected[..., inner, inner])
+    images = torch.rand(1, 3, 21, 30)
+    maps = model.base(images)
+    assert maps.shape[2:] == (-(-21 // factor), -(-30 // factor))
+    assert model(images).shape == (1, 2, 21, 30)
+
+
+def test_strides_in_place_of_dilation_are_the_same_layers():
+    dilated, strided = saccade.models.drn_seg_small(3), saccade.models.drn_seg_small(3, dilated=False)
+    shapes = [{key: v.shape for key, v in m.state_dict().items() if "up." not in key} for m in (dilated, strided)]
+    # A block with a stride has a shortcut with weights.
+    assert {key for key in shapes[1] if key not in shapes[0]} == {
+        f"base.6.0.downsample.{rest}"
+        for rest in ("0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked")
+    }
+    assert all(shapes[1][key] == shape for key, shape in shapes[0].items())
+    assert all(module.dilation == (1, 1) for module in strided.modules() if isinstance(module, torch.nn.Conv2d))
 
 
 @pytest.mark.parametrize("arch", ["drn_a_50", "drn_c_26", "drn_d_22"])
@@ -81,12 +106,12 @@ class Psp(Drn):
         x = self.norm(self.conv(x, f"{name}.0"), f"{name}.1").relu()
         return functional.conv2d(x, self.state[f"{name}.4.weight"], self.state[f"{name}.4.bias"])
 
-    def __call__(self, images, bins):
+    def __call__(self, images, bins, second=2):
         x = images
         for number, stride in ((0, 2), (3, 1), (6, 1)):
             x = self.norm(self.conv(x, f"layer0.{number}", stride), f"layer0.{number + 1}").relu()
         x = functional.max_pool2d(x, 3, 2, 1)
-        x = self.stage(self.stage(x, "layer1"), "layer2", 2)
+        x = self.stage(self.stage(x, "layer1"), "layer2", second)
         before = self.stage(x, "layer3", 1, 2)
         x = self.stage(before, "layer4", 1, 4)
 
@@ -104,15 +129,18 @@ class Psp(Drn):
         return (found, zoomed(self.classifier(before, "aux"), size)) if self.training else found
 
 
-@pytest.mark.parametrize("name", ["pspnet50", "pspnet_small"])
-def test_pspnet_as_published(name):
+@pytest.mark.parametrize(
+    ("name", "options"), [("pspnet50", {}), ("pspnet_small", {"output_stride": 8}), ("pspnet_small", {})]
+)
+def test_pspnet_as_published(name, options):
     bins = (1, 2, 3) if name == "pspnet_small" else (1, 2, 3, 6)
-    model = randomised(saccade.models.build(name, classes=3, dropout=0.0)).eval()
+    second = 1 if name == "pspnet_small" and not options else 2  # the small one keeps the resolution at 1/4
+    model = randomised(saccade.models.build(name, classes=3, dropout=0.0, **options)).eval()
     images = torch.rand(2, 3, 25, 33)
     with torch.no_grad():
-        assert relative(model(images), Psp(model.state_dict(), "")(images, bins)) < 1e-4
+        assert relative(model(images), Psp(model.state_dict(), "")(images, bins, second)) < 1e-4
         model, images = model.double().train(), images.double()
-        expected = Psp(model.state_dict(), "", training=True)(images, bins)
+        expected = Psp(model.state_dict(), "", training=True)(images, bins, second)
         found = model(images)
         assert isinstance(found, tuple)
         for a, b in zip(found, expected, strict=True):
@@ -124,7 +152,7 @@ def test_gradients_of_pspnet():
     images, labels = torch.rand(3, 3, 25, 17, dtype=torch.float64), torch.randint(0, 3, (3, 25, 17))
     state = {key: value.detach().clone().requires_grad_(value.is_floating_point()) for key, value in
              model.state_dict().items()}  # fmt: skip
-    for main, auxiliary in (model(images), Psp(state, "", training=True)(images, (1, 2, 3))):
+    for main, auxiliary in (model(images), Psp(state, "", training=True)(images, (1, 2, 3), 1)):
         (functional.cross_entropy(main, labels) + 0.4 * functional.cross_entropy(auxiliary, labels)).backward()
     for key, parameter in model.named_parameters():
         assert (parameter.grad - state[key].grad).abs().max() <= 1e-8 * state[key].grad.abs().max() + 1e-12, key
@@ -170,7 +198,7 @@ def test_released_file_of_pspnet():
 
 def test_zoom_factors_of_pspnet():
     sizes = [
-        saccade.models.pspnet_small(zoom_factor=zoom).eval()(torch.rand(1, 3, 33, 25)).shape[2:]
+        saccade.models.pspnet_small(zoom_factor=zoom, output_stride=8).eval()(torch.rand(1, 3, 33, 25)).shape[2:]
         for zoom in (1, 2, 4, 8)
     ]
     assert sizes == [(5, 4), (9, 7), (17, 13), (33, 25)]
@@ -185,6 +213,7 @@ def test_zoom_factors_of_pspnet():
         ("drn_seg_small", {"classes": 0}, None, "drn_seg: classes must be at least 1, got 0"),
         ("drn_seg_small", {}, torch.rand(1, 1, 8, 8), "drn_seg: images must have shape (N, 3, H, W), got (1, 1, 8, 8)"),
         ("pspnet_small", {"classes": 0}, None, "PSPNet: classes must be at least 1, got 0"),
+        ("pspnet_small", {"output_stride": 2}, None, "PSPNet: output_stride must be 4 or 8, got 2"),
         ("pspnet_small", {"zoom_factor": 3}, None, "PSPNet: zoom_factor must be 1, 2, 4 or 8, got 3"),
         ("pspnet_small", {}, torch.rand(1, 3, 1, 1),
          "PSPNet: sides of the images must be 8 k + 1 from 9 on, got (1, 1)"),

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 import saccade
 from saccade.models.segmentation.fcn import FCN
-from tests.util.reference_models import relative
+from tests.util.reference_models import randomised, relative
 
 DEPTHS = (2, 2, 3, 3, 3)
 CONVOLUTIONS = [f"conv{stage}_{i}" for stage, depth in enumerate(DEPTHS, 1) for i in range(1, depth + 1)]
@@ -186,3 +186,15 @@ def test_errors(options, images, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         FCN(**{"stages": NARROW["stages"], **options})(images)
     assert str(error.value) == message
+
+
+def test_enlarged_images_give_finer_scores():
+    plain = saccade.models.fcn8s_small(num_classes=2).eval()
+    model = saccade.models.fcn8s_small(num_classes=2, enlarge=2).eval()
+    saccade.models.load_checkpoint(model, randomised(plain).state_dict())
+    images = torch.rand(1, 3, 20, 27)
+    with torch.no_grad():
+        larger = plain(torch.nn.functional.interpolate(images, scale_factor=2.0, mode="bilinear"))
+        torch.testing.assert_close(model(images), torch.nn.functional.avg_pool2d(larger, 2))
+    with pytest.raises(ValueError, match=r"^FCN-8s: enlarge must be at least 1, got 0$"):
+        saccade.models.fcn8s_small(enlarge=0)

@@ -15,6 +15,7 @@ from saccade.cli.detect import detect
 from saccade.cli.detection import evaluate_detect
 from saccade.cli.info import info
 from saccade.cli.segment import segment
+from saccade.cli.segment_training import evaluate_segment
 from saccade.cli.train import train
 
 __all__ = ["app"]
@@ -43,4 +44,5 @@ def _measure() -> None:
 
 measure.command("classify")(evaluate_classify)
 measure.command("detect")(evaluate_detect)
+measure.command("segment")(evaluate_segment)
 app.add_typer(measure, name="eval")

@@ -17,22 +17,24 @@ from saccade.cli._output import fail, print_json, progress_bar, stderr, stdout
 from saccade.cli.classify import train_classify
 from saccade.cli.detection import train_detect
 from saccade.cli.search import search
+from saccade.cli.segment_training import train_segment
 
 if TYPE_CHECKING:
     from saccade.classic.cascade_trainer import CascadeTrainer, TrainingProgress
 
 __all__ = ["train"]
 
-train = typer.Typer(no_args_is_help=True, help="Train a detector or a classifier.")
+train = typer.Typer(no_args_is_help=True, help="Train a detector, a classifier or a segmentation network.")
 
 
 @train.callback()
 def _train() -> None:
-    """Train a detector or a classifier."""
+    """Train a detector, a classifier or a segmentation network."""
 
 
 train.command("classify")(train_classify)
 train.command("detect")(train_detect)
+train.command("segment")(train_segment)
 
 
 @train.command()

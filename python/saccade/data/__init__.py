@@ -14,6 +14,7 @@ from saccade.data.disjoint import Overlap, OverlapError, check_disjoint
 from saccade.data.folder_dataset import FolderDataset, UnreadableImage
 from saccade.data.loader import SeededSampler, loader
 from saccade.data.scenes import Scene, SceneDataset
+from saccade.data.segmentation_folder import SegmentationFolder
 from saccade.data.splits import split
 from saccade.data.voc_dataset import VocDataset
 
@@ -28,6 +29,7 @@ __all__ = [
     "Scene",
     "SceneDataset",
     "SeededSampler",
+    "SegmentationFolder",
     "UnreadableImage",
     "VocDataset",
     "check_disjoint",

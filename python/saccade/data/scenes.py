@@ -37,6 +37,10 @@ class Scene(NamedTuple):
         """``(image, target)`` as detectors learn from: ``SceneDataset(500, transform=Scene.detection)``."""
         return self.image, {"boxes": self.boxes, "labels": self.labels, "masks": self.masks}
 
+    def segmentation(self) -> tuple[Tensor, Tensor]:
+        """The image as float32 from 0 to 1, and :meth:`classes`; as ``transform``: ``Scene.segmentation``."""
+        return self.image.float() / 255, self.classes()
+
 
 class SceneDataset(Dataset[Any]):
     """Scenes that are drawn when they are asked for: the same index and seed always give the same picture.

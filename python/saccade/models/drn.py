@@ -89,6 +89,7 @@ class DRN(_Dilated):
         num_classes: size of the output.
         in_channels: of the images.
         widths: channels of the eight stages, before the block's expansion.
+        strides, dilations: of the eight stages; the paper's keep the resolution at 1/8.
         norm_layer: makes a normalisation of a number of channels.
 
     Input: ``(N, in_channels, H, W)``; the reference's weights expect ImageNet's mean and standard deviation taken off.
@@ -107,33 +108,31 @@ class DRN(_Dilated):
         num_classes: int = 1000,
         in_channels: int = 3,
         widths: Sequence[int] = (16, 32, 64, 128, 256, 512, 512, 512),
+        strides: Sequence[int] = (1, 2, 2, 2, 1, 1, 1, 1),
+        dilations: Sequence[int] = (1, 1, 1, 1, 2, 4, 2, 1),
         norm_layer: NormLayer = BatchNorm2d,
     ) -> None:
         positive(f"DRN-{arch}", num_classes=num_classes, in_channels=in_channels)
-        if len(widths) != 8:
-            raise ValueError(f"DRN-{arch}: widths must be eight, got {len(widths)}")
+        for name, values in (("widths", widths), ("strides", strides), ("dilations", dilations)):
+            if len(values) != 8:
+                raise ValueError(f"DRN-{arch}: {name} must be eight, got {len(values)}")
         stem = widths[0]
         super().__init__(in_channels, stem, norm_layer)
         first = Conv2d(in_channels, stem, 7, padding=3, bias=False)
-        self.arch, self.out_dim = arch, widths[7]
+        self.arch, self.out_dim, self.output_stride = arch, widths[7], math.prod(strides)
         if arch == "C":
             self.conv1, self.bn1, self.relu = first, norm_layer(stem), nn.ReLU()
-            self.layer1 = self._stage(BasicBlock, stem, layers[0], 1, (1, 1))
-            self.layer2 = self._stage(BasicBlock, widths[1], layers[1], 2, (1, 1))
         else:
             self.layer0 = FusedSequential(first, norm_layer(stem), nn.ReLU())
-            self.layer1 = self._plain(stem, layers[0], 1, 1)
-            self.layer2 = self._plain(widths[1], layers[1], 2, 1)
-        self.layer3 = self._stage(block, widths[2], layers[2], 2, (1, 1))
-        self.layer4 = self._stage(block, widths[3], layers[3], 2, (1, 1))
-        self.layer5 = self._stage(block, widths[4], layers[4], 1, (2, 2))
-        self.layer6 = self._stage(block, widths[5], layers[5], 1, (4, 4))
-        if arch == "C":
-            self.layer7 = self._stage(BasicBlock, widths[6], layers[6], 1, (2, 2), residual=False)
-            self.layer8 = self._stage(BasicBlock, widths[7], layers[7], 1, (1, 1), residual=False)
-        else:
-            self.layer7 = self._plain(widths[6], layers[6], 1, 2)
-            self.layer8 = self._plain(widths[7], layers[7], 1, 1)
+        for i, (width, depth, step, dilation) in enumerate(zip(widths, layers, strides, dilations, strict=True)):
+            inner = 2 <= i < 6
+            stage: nn.Module
+            if arch == "C" or inner:
+                kind = block if inner else BasicBlock
+                stage = self._stage(kind, width, depth, step, (dilation, dilation), residual=i < 6)
+            else:
+                stage = self._plain(width, depth, step, dilation)
+            self.add_module(f"layer{i + 1}", stage)
         self.avgpool = AdaptiveAvgPool2d(1)
         self.fc = Conv2d(self.out_dim, num_classes, 1)
         self._initialize()
@@ -151,13 +150,11 @@ class DRN(_Dilated):
         return FusedSequential(*modules)
 
     def features(self, images: Tensor) -> Tensor:
-        """The last stage's feature maps, ``(N, out_dim, H / 8, W / 8)``."""
+        """The last stage's feature maps, ``(N, out_dim, H / 8, W / 8)`` with the paper's strides."""
         check_images(f"DRN-{self.arch}", images, self.in_channels)
         maps = norm_act(self.bn1, self.conv1(images)) if self.arch == "C" else self.layer0(images)
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            maps = stage(maps)
-        for stage in (self.layer5, self.layer6, self.layer7, self.layer8):
-            maps = stage(maps)
+        for number in range(1, 9):
+            maps = getattr(self, f"layer{number}")(maps)
         return maps
 
     def forward(self, images: Tensor) -> Tensor:
@@ -194,7 +191,7 @@ class DRNA(_Dilated):
         self.layer3 = self._stage(block, 256, layers[2], 1, (1, 2))
         self.layer4 = self._stage(block, 512, layers[3], 1, (1, 4))
         self.avgpool = AdaptiveAvgPool2d(1)
-        self.out_dim = 512 * block.expansion
+        self.out_dim, self.output_stride = 512 * block.expansion, 8
         self.fc = nn.Linear(self.out_dim, num_classes)
         self._initialize()
 

@@ -31,11 +31,15 @@ if TYPE_CHECKING:
     from saccade.train.nan import NonFiniteError, StopOnNaN
     from saccade.train.optim import AlexNetSGD, PolyLR
     from saccade.train.regularisation import EarlyStopping, l1_penalty, l2_penalty, weight_decay_groups
+    from saccade.train.segmentation import SegmentationTask
+    from saccade.train.segmentation_data import SegmentationData
+    from saccade.train.segmentation_metrics import BoundaryMeanIoU, MeanIoU, per_class
     from saccade.train.task import Task
     from saccade.train.transfer import freeze, replace_head, unfreeze
 
 __all__ = [
     "AlexNetSGD",
+    "BoundaryMeanIoU",
     "ClassificationData",
     "Classifier",
     "Curves",
@@ -44,11 +48,14 @@ __all__ = [
     "DetectionTask",
     "EarlyStopping",
     "KeepCheckpoints",
+    "MeanIoU",
     "MultiTaskLoss",
     "NonFiniteError",
     "PolyLR",
     "PrecisionRecall",
     "Run",
+    "SegmentationData",
+    "SegmentationTask",
     "StopOnNaN",
     "Task",
     "TaskData",
@@ -65,6 +72,7 @@ __all__ = [
     "match_detections",
     "nas",
     "optim",
+    "per_class",
     "plot_confusion_matrix",
     "plot_curves",
     "plot_mistakes",
@@ -98,6 +106,7 @@ _NAMES = {
     "weight_decay_groups": "regularisation",
 }
 _LIGHTNING = {
+    "BoundaryMeanIoU": "segmentation_metrics",
     "ClassificationData": "data_module",
     "Classifier": "classifier",
     "Curves": "curves",
@@ -105,14 +114,18 @@ _LIGHTNING = {
     "DetectionData": "detection_data",
     "DetectionTask": "detection",
     "KeepCheckpoints": "checkpoint",
+    "MeanIoU": "segmentation_metrics",
     "NonFiniteError": "nan",
     "Run": "fitting",
+    "SegmentationData": "segmentation_data",
+    "SegmentationTask": "segmentation",
     "StopOnNaN": "nan",
     "Task": "task",
     "TaskData": "data_module",
     "evaluate": "fitting",
     "fit": "fitting",
     "load_weights": "fitting",
+    "per_class": "segmentation_metrics",
     "plot_confusion_matrix": "curves",
     "plot_curves": "curves",
     "read_checkpoint": "checkpoint",

@@ -29,6 +29,7 @@ class TaskData(L.LightningDataModule):
         seed: of order and augmentation.
         num_workers: processes that read; 0: this one does.
         drop_last: whether a smaller last batch of the training set is dropped.
+        eval_batch_size: of val and test; default: ``batch_size``.
     """
 
     allow_zero_length_dataloader_with_multiple_devices = True
@@ -41,27 +42,30 @@ class TaskData(L.LightningDataModule):
         *,
         batch_size: int = 64,
         collate: Callable[[list[Any]], Any] | None = None,
-        augment: Callable[[Any], Any] | None = None,
+        augment: Callable[..., Any] | None = None,
         seed: int = 0,
         num_workers: int = 0,
         drop_last: bool = False,
+        eval_batch_size: int | None = None,
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        if batch_size < 1:
-            raise ValueError(f"{name}: batch_size must be at least 1, got {batch_size}")
+        for argument, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if size is not None and size < 1:
+                raise ValueError(f"{name}: {argument} must be at least 1, got {size}")
         for part, dataset in (("train", train), ("val", val), ("test", test)):
             if dataset is not None and len(dataset) == 0:  # type: ignore[arg-type]
                 raise ValueError(f"{name}: {part} must hold at least one item, got none")
         self.train, self.val, self.test = train, val, test
         self.batch_size, self.seed, self.num_workers, self.drop_last = batch_size, seed, num_workers, drop_last
+        self.eval_batch_size = eval_batch_size or batch_size
         self._collate = collate or default_collate
         self._augment = augment
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches, from where training is."""
         epoch, done = self._progress()
-        dataset = self.train if self._augment is None else _Augmented(self.train, self._augment)
+        dataset = self.train if self._augment is None else self._augmented(self.train, self._augment)
         made = self._loader(dataset, shuffle=True)
         sampler = _Resumed(dataset, seed=self.seed, shuffle=True, drop_last=self.drop_last)
         sampler.set_epoch(epoch)
@@ -95,13 +99,18 @@ class TaskData(L.LightningDataModule):
     def _loader(self, dataset: Any, *, shuffle: bool = False) -> DataLoader[Any]:
         return loader(
             dataset,
-            self.batch_size,
+            self.batch_size if shuffle else self.eval_batch_size,
             seed=self.seed,
             shuffle=shuffle,
             num_workers=self.num_workers,
             drop_last=self.drop_last and shuffle,
             collate_fn=self._collate,
         )
+
+    @staticmethod
+    def _augmented(dataset: Dataset[Any], augment: Callable[..., Any]) -> Dataset[Any]:
+        """The training set with its augmentation."""
+        return _Augmented(dataset, augment)
 
     def _progress(self) -> tuple[int, int]:
         """The epoch that training is in, and how many of its batches are done: both 0 but after a resume."""
@@ -135,7 +144,8 @@ class ClassificationData(TaskData):
             applied to all batches, part of the checkpoint.
         num_classes: default: the data set's.
         classes: names of the classes; default: the data set's, or numbers.
-        train, val, test, batch_size, augment, seed, num_workers, drop_last: see :class:`TaskData`.
+        train, val, test, batch_size, augment, seed, num_workers, drop_last, eval_batch_size: see
+            :class:`TaskData`.
 
     Raises:
         ValueError: for an empty part, or a data set that does not tell its number of classes.
@@ -155,12 +165,13 @@ class ClassificationData(TaskData):
         *,
         batch_size: int = 64,
         normalize: nn.Module | None = None,
-        augment: Callable[[Any], Any] | None = None,
+        augment: Callable[..., Any] | None = None,
         num_classes: int | None = None,
         classes: Sequence[str] | None = None,
         seed: int = 0,
         num_workers: int = 0,
         drop_last: bool = False,
+        eval_batch_size: int | None = None,
     ) -> None:
         super().__init__(
             train,
@@ -172,6 +183,7 @@ class ClassificationData(TaskData):
             seed=seed,
             num_workers=num_workers,
             drop_last=drop_last,
+            eval_batch_size=eval_batch_size,
         )
         names = classes if classes is not None else _of(train, "classes")
         count = num_classes or (len(names) if names else _of(train, "num_classes"))

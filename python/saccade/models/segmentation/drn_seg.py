@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ __all__ = ["DRNSeg", "drn_seg", "drn_seg_small"]
 
 
 class DRNSeg(nn.Module):
-    """A dilated residual network, a class for each of its positions, bilinear up-sampling by 8.
+    """A dilated residual network, a class for each of its positions, bilinear up-sampling (by 8 in the paper).
 
     Args:
         backbone: a network of :mod:`saccade.models.drn`, taken apart.
@@ -37,7 +38,8 @@ class DRNSeg(nn.Module):
         self.in_channels = backbone.in_channels
         self.base = nn.Sequential(*list(backbone.children())[:-2])
         self.seg = Conv2d(backbone.out_dim, classes, 1)
-        self.up = ConvTranspose2d(classes, classes, 16, 8, 4, groups=classes, bias=False)
+        stride = backbone.output_stride
+        self.up = ConvTranspose2d(classes, classes, 2 * stride, stride, stride // 2, groups=classes, bias=False)
         nn.init.normal_(self.seg.weight, 0, math.sqrt(2 / classes))
         nn.init.zeros_(self.seg.bias)  # type: ignore[arg-type]
         init.bilinear_(self.up)
@@ -85,12 +87,21 @@ def drn_seg(arch: str = "drn_d_22", classes: int = 19, in_channels: int = 3) -> 
 
 
 @register
-def drn_seg_small(classes: int = 19, in_channels: int = 3) -> DRNSeg:
-    """:class:`DRNSeg` on a DRN-D of one layer or block in each stage and at most 64 channels.
+def drn_seg_small(classes: int = 19, in_channels: int = 3, dilated: bool = True) -> DRNSeg:
+    """:class:`DRNSeg` on a DRN-D of one layer or block in each stage and at most 32 channels, at half the resolution.
+
+    Args:
+        classes: the background included.
+        in_channels: of the images.
+        dilated: False gives a network of the same layers with strides of 2 in two stages in place of the dilations:
+            what dilation is to be compared with.
 
     >>> saccade.models.drn_seg_small(4)(torch.rand(2, 3, 33, 48)).shape
     torch.Size([2, 4, 33, 48])
     """
-    widths = (8, 16, 16, 32, 64, 64, 64, 64)
-    backbone = drn.DRN("D", BasicBlock, (1,) * 8, num_classes=1, in_channels=in_channels, widths=widths)
+    widths = (8, 16, 16, 16, 32, 32, 32, 32)
+    how: dict[str, Any] = {"strides": (1, 2, 1, 1, 1, 1, 1, 1)}
+    if not dilated:
+        how = {"strides": (1, 2, 1, 1, 2, 2, 1, 1), "dilations": (1,) * 8}
+    backbone = drn.DRN("D", BasicBlock, (1,) * 8, num_classes=1, in_channels=in_channels, widths=widths, **how)
     return DRNSeg(backbone, classes)

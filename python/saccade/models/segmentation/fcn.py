@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from saccade.models._checks import check_images, positive
 from saccade.models._registry import register
@@ -29,6 +30,8 @@ class FCN(nn.Module):
         kernel: side of fc6's kernel, odd.
         padding: around the images at the first convolution. It makes up for what ``kernel`` takes away: 100 for 7.
         dropout: probability, after fc6 and fc7.
+        enlarge: how many times images are enlarged before and logits are averaged down after: finer scores for small
+            images, at the cost of larger ones.
 
     Input: ``(N, in_channels, H, W)``. Output: logits, ``(N, num_classes, H, W)``. Layers have the names of the
     authors' Caffe model; :func:`saccade.models.load_checkpoint` translates torchvision's VGG-16 to them (with
@@ -52,6 +55,7 @@ class FCN(nn.Module):
         kernel: int = 7,
         padding: int = 100,
         dropout: float = 0.5,
+        enlarge: int = 1,
     ) -> None:
         super().__init__()
         if stride not in (8, 16, 32):
@@ -65,7 +69,8 @@ class FCN(nn.Module):
             raise ValueError(f"{self._op}: padding must be at least {least} for kernel={kernel}, got {padding}")
         if len(stages) != 5:
             raise ValueError(f"{self._op}: stages must be five, got {len(stages)}")
-        self.stride, self.in_channels = stride, in_channels
+        positive(self._op, enlarge=enlarge)
+        self.stride, self.in_channels, self.enlarge = stride, in_channels, enlarge
         self._convolutions(stages, padding)
         widest = stages[-1][0]
         self.fc6, self.drop6 = Conv2d(widest, hidden, kernel), Dropout(dropout)
@@ -112,6 +117,8 @@ class FCN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits, ``(N, num_classes, H, W)``."""
         check_images(self._op, images, self.in_channels)
+        if self.enlarge > 1:
+            images = functional.interpolate(images, scale_factor=float(self.enlarge), mode="bilinear")
         maps, pooled = images, []
         for names in self._order:
             for name in names:
@@ -123,7 +130,8 @@ class FCN(nn.Module):
         for (up, skip, offset), features in zip(self._skips, (pooled[3], pooled[2]), strict=False):
             scores = _add(getattr(self, up)(scores), getattr(self, skip)(features), offset)
         scores = getattr(self, self._last)(scores)
-        return _crop(scores, self._offset, images)
+        scores = _crop(scores, self._offset, images)
+        return functional.avg_pool2d(scores, self.enlarge) if self.enlarge > 1 else scores
 
 
 def _upscore(classes: int, factor: int) -> nn.Module:

@@ -45,11 +45,12 @@ class PSPNet(_Dilated):
         classes: the background included.
         in_channels: of the images.
         bins: cells along a side of each level of the pyramid.
-        zoom_factor: 1, 2, 4 or 8: of the output beside the maps, which have 1/8 of the resolution.
+        zoom_factor: 1, 2, 4 or 8: of the output beside the maps, which have 1/8 of the resolution in the paper.
         dropout: probability that a channel is dropped before the last convolution.
         widths: channels of each stage, before the block's expansion.
         stem: channels of the first two convolutions, and of the third.
         hidden: channels before the last convolution; half of them in the auxiliary classifier.
+        output_stride: pixels between positions of the last maps: 8 as in the paper, or 4.
         norm_layer: makes a normalisation of a number of channels.
 
     Input: ``(N, in_channels, H, W)``, sides of ``8 k + 1`` from 9 on: 473 or 713 in the paper, of which the corners of
@@ -73,11 +74,14 @@ class PSPNet(_Dilated):
         widths: Sequence[int] = (64, 128, 256, 512),
         stem: tuple[int, int] = (64, 128),
         hidden: int = 512,
+        output_stride: int = 8,
         norm_layer: NormLayer = BatchNorm2d,
     ) -> None:
         positive("PSPNet", classes=classes, in_channels=in_channels)
         if zoom_factor not in (1, 2, 4, 8):
             raise ValueError(f"PSPNet: zoom_factor must be 1, 2, 4 or 8, got {zoom_factor!r}")
+        if output_stride not in (4, 8):
+            raise ValueError(f"PSPNet: output_stride must be 4 or 8, got {output_stride!r}")
         super().__init__(in_channels, stem[1], norm_layer)
         self.zoom_factor = zoom_factor
         first, second = stem
@@ -88,7 +92,7 @@ class PSPNet(_Dilated):
             MaxPool2d(3, 2, 1),
         )  # fmt: skip
         self.layer1 = self._stage(block, widths[0], layers[0], 1, (1, 1))
-        self.layer2 = self._stage(block, widths[1], layers[1], 2, (1, 1))
+        self.layer2 = self._stage(block, widths[1], layers[1], output_stride // 4, (1, 1))
         # Unlike torchvision's dilated ResNet, the first block of a stage dilates as the others do.
         self.layer3 = self._stage(block, widths[2], layers[2], 1, (2, 2))
         self.layer4 = self._stage(block, widths[3], layers[3], 1, (4, 4))
@@ -138,11 +142,13 @@ def pspnet101(**options: Any) -> PSPNet:
 
 @register
 def pspnet_small(**options: Any) -> PSPNet:
-    """PSPNet on a ResNet of one block in each stage; ``options`` are :class:`PSPNet`'s after ``layers``.
+    """PSPNet on a ResNet of one block in each stage, at 1/4 of the resolution.
+
+    ``options`` are :class:`PSPNet`'s after ``layers``.
 
     >>> model = saccade.models.pspnet_small(classes=4)
     >>> [maps.shape for maps in model(torch.rand(2, 3, 33, 41))]
     [torch.Size([2, 4, 33, 41]), torch.Size([2, 4, 33, 41])]
     """
-    small = {"widths": (16, 32, 32, 64), "stem": (8, 16), "hidden": 32, "bins": (1, 2, 3)}
+    small = {"widths": (16, 32, 32, 64), "stem": (8, 16), "hidden": 32, "bins": (1, 2, 3), "output_stride": 4}
     return PSPNet(BasicBlock, (1, 1, 1, 1), **{**small, **options})
