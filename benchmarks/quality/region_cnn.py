@@ -192,7 +192,8 @@ def draw(networks: dict[str, nn.Module], test: list[Example], path: Path, column
 
 
 def summary(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, size: Size) -> dict[str, Any]:
-    report: dict[str, Any] = {"quick": options.quick, "threads": options.threads, **size._asdict()}
+    report: dict[str, Any] = {"quick": options.quick, "threads": options.threads}
+    report |= {**size._asdict(), "shapes": list(size.shapes)}
     for name, seeds in runs.items():
         if seeds:
             report[name] = {

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saccade.classic.selective_search import selective_search
-
 __all__ = ["Proposals", "SelectiveSearch", "boxes_of"]
 
 Proposals = Callable[[Tensor], Tensor]
@@ -36,6 +34,8 @@ class SelectiveSearch:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Corners ``(N, 4)`` in pixels of ``image``, ``(3, H, W)`` or ``(1, H, W)`` in the range 0 to 1."""
+        from saccade.classic.selective_search import selective_search  # models do without the rest of saccade.classic
+
         levels = (image.detach() * 255).round().clamp(0, 255).to("cpu", torch.uint8)
         pixels = levels[0] if len(levels) == 1 else levels.permute(1, 2, 0)
         boxes = torch.from_numpy(selective_search(np.asarray(pixels), **self.options)).to(image)
