@@ -165,6 +165,11 @@ def test_detects_in_a_folder(trained, folder, tmp_path):
             assert each["box"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=0.02)
         assert Image.open(record["picture"]).size == (64, 64)
     assert total > 3
+    slow = run("detect", folder / "test", "--model", checkpoint, "--min-score", 0.05, "--json", "--no-accelerate")
+    for record, eager in zip(records, json.loads(slow.stdout), strict=False):
+        assert [each["class"] for each in record["boxes"]] == [each["class"] for each in eager["boxes"]]
+        for each, other in zip(record["boxes"], eager["boxes"], strict=True):
+            assert each["score"] == pytest.approx(other["score"], abs=1e-4)
     text = run("detect", folder / "test/6.png", "--model", checkpoint, "--min-score", 0.05)
     assert f"{len(records[0]['boxes'])} found" in text.stdout.replace("\n", "")
 

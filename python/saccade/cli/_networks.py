@@ -18,7 +18,12 @@ _FROZEN = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet
 
 
 def open_network(
-    model: str, weights: Path | None, num_classes: int | None, names: Path | None, device: str | None
+    model: str,
+    weights: Path | None,
+    num_classes: int | None,
+    names: Path | None,
+    device: str | None,
+    accelerate: bool = True,
 ) -> TrainedDetector:
     """The network of a name and a file of weights, of a ``.cfg`` and ``.weights`` of darknet, or of a checkpoint.
 
@@ -27,6 +32,7 @@ def open_network(
     """
     import torch
 
+    import saccade
     from saccade.train.detection_weights import load_detector
 
     if model not in _detectors() and Path(model).suffix != ".cfg":
@@ -43,7 +49,8 @@ def open_network(
         lines = [line.strip() for line in names.read_text().splitlines() if line.strip()]
         opened = opened._replace(classes=lines)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return opened._replace(model=opened.model.to(where))
+    network = opened.model.to(where)
+    return opened._replace(model=saccade.accelerate(network) if accelerate else network)
 
 
 def _detectors() -> list[str]:

@@ -35,6 +35,7 @@ def detect(
     batch: Annotated[int, typer.Option(min=1, help="Pictures that a network is given at once.")] = 4,
     every: Annotated[int, typer.Option(min=1, help="Of a video, one frame of so many.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if it is there.")] = None,
+    accelerate: Annotated[bool, typer.Option(help="Run the network on saccade's fused kernels.")] = True,
     cascade: Annotated[Path | None, typer.Option(help="Cascade XML; default: the faces that saccade carries.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the images with boxes drawn on them, as PNG.")] = None,
     scale_factor: Annotated[float, typer.Option(help="Of a cascade: between the sizes searched; above 1.")] = 1.1,
@@ -52,7 +53,7 @@ def detect(
         if model is None:
             look, size = _cascade_look(cascade, scale_factor, min_neighbors), 1
         else:
-            network = open_network(model, weights, num_classes, classes, device)
+            network = open_network(model, weights, num_classes, classes, device, accelerate)
             look, size = _network_look(network, min_score), batch
         if out:
             out.mkdir(parents=True, exist_ok=True)
