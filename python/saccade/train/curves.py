@@ -26,8 +26,8 @@ class Curves(Callback):
 
     Args:
         folder: where to.
-        every_s: of a fast training not each epoch is drawn: at least so many seconds lie between two pictures. The
-            table is complete at any time, and the picture when training ends.
+        every_s: of a fast training not each epoch is drawn: at least so many seconds lie between two pictures, and
+            twenty times as long as drawing takes. The table is complete at any time, the picture when training ends.
 
     ``history`` holds a dict for each epoch: ``epoch``, ``step``, ``learning_rate`` and all logged means. It is part of
     the checkpoint: after a resume the curves are those of the whole training.
@@ -38,7 +38,7 @@ class Curves(Callback):
         self.folder = Path(folder)
         self.every_s = every_s
         self.history: list[dict[str, float]] = []
-        self._drawn = -math.inf
+        self._next = -math.inf
 
     def state_dict(self) -> dict[str, Any]:
         """The history."""
@@ -59,7 +59,7 @@ class Curves(Callback):
         row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         self.history.append(row)
         if trainer.is_global_zero:
-            self._write(drawn=time.monotonic() - self._drawn >= self.every_s)
+            self._write(drawn=time.monotonic() >= self._next)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw what is not drawn yet."""
@@ -81,8 +81,10 @@ class Curves(Callback):
         aside.write_bytes(text.getvalue().encode())
         aside.replace(self.folder / "metrics.csv")
         if drawn:
+            start = time.monotonic()
             plot_curves(self.history, self.folder / "curves.png")
-            self._drawn = time.monotonic()
+            end = time.monotonic()
+            self._next = end + max(self.every_s, 20 * (end - start))
 
 
 def plot_curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> None:
