@@ -28,8 +28,7 @@ class Curves(Callback):
     Args:
         folder: where to.
         every_s: of a fast training not each epoch is drawn: at least so many seconds lie between two pictures, and
-            ten times as many as it takes to draw one. The table is complete at any time, the picture when training
-            ends.
+            twenty times as long as drawing takes. The table is complete at any time, the picture when training ends.
 
     ``history`` holds a dict for each epoch: ``epoch``, ``step``, ``learning_rate`` and all logged means. It is part of
     the checkpoint: after a resume the curves are those of the whole training.
@@ -40,7 +39,7 @@ class Curves(Callback):
         self.folder = Path(folder)
         self.every_s = every_s
         self.history: list[dict[str, float]] = []
-        self._drawn, self._took = -math.inf, 0.0
+        self._next = -math.inf
 
     def state_dict(self) -> dict[str, Any]:
         """The history."""
@@ -61,7 +60,7 @@ class Curves(Callback):
         row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         self.history.append(row)
         if trainer.is_global_zero:
-            self._write(drawn=time.monotonic() - self._drawn >= max(self.every_s, 10 * self._took))
+            self._write(drawn=time.monotonic() >= self._next)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw what is not drawn yet."""
@@ -85,8 +84,8 @@ class Curves(Callback):
         if drawn:
             start = time.monotonic()
             plot_curves(self.history, self.folder / "curves.png")
-            self._drawn = time.monotonic()
-            self._took = self._drawn - start
+            end = time.monotonic()
+            self._next = end + max(self.every_s, 20 * (end - start))
 
 
 def plot_curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> None:
