@@ -13,8 +13,14 @@
 //    adds up the rows' sums.
 //
 // Floor at 1920 x 1080, one level, stride 8: 2 MB are read; votes, 19 MB, and sums, 18 MB, are written, and read again
-// from L2, 10 us together at 4 TB/s. All descriptors are 423 MB, 105 us. Scores: 106 million products, each with two loads
-// from L1, 30 us; all 44 levels at a scale of 1.05 ten times as many.
+// from L2, 10 us together at 4 TB/s. All descriptors are 423 MB, 105 us. Scores: 106 million products, each with two
+// loads from L1, 30 us; all 44 levels at a scale of 1.05 ten times as many.
+#include <algorithm>
+#include <cmath>
+
+#include "cuda/common/launch.cuh"
+#include "cuda/common/places.cuh"
+#include "cuda/common/scan.cuh"
 #include "cuda/kernels/hog_descriptor.h"
 #include "math/hog_votes.h"
 #include "math/linear_exact.h"
