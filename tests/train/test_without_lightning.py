@@ -16,8 +16,9 @@ for name in ("Classifier", "fit"):
         print(error)
 from typer.testing import CliRunner
 from saccade.cli import app
-result = CliRunner().invoke(app, ["train", "classify", "digits"])
-print(result.exit_code, result.stderr.strip())
+for command in (["train", "classify", "digits"], ["train", "segment", "scenes"], ["eval", "segment"]):
+    result = CliRunner().invoke(app, command)
+    print(result.exit_code, result.stderr.strip())
 """
 
 
@@ -28,5 +29,7 @@ def test_without_lightning():
     assert finished.stdout.splitlines() == [
         f"saccade.train.Classifier: {needs}",
         f"saccade.train.fit: {needs}",
-        f"2 train classify: saccade.train.NonFiniteError: {needs}",
+        f"2 train classify: {needs}",
+        f"2 train segment: {needs}",
+        f"2 eval segment: {needs}",
     ]

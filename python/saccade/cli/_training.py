@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from saccade._extras import require
 from saccade.cli._output import fail, stdout
 
 __all__ = ["print_history", "reported"]
@@ -20,6 +21,7 @@ def reported(command: str, out: Path | None = None) -> Iterator[None]:
     ``out`` is the folder of a training that ``--resume`` can go on with.
     """
     try:
+        require("lightning", command, "train")
         yield
     except KeyboardInterrupt:
         kept = f"; --resume goes on from {out / 'last.ckpt'}" if out and (out / "last.ckpt").exists() else ""
