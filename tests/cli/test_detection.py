@@ -251,7 +251,7 @@ def test_errors_of_detecting(trained, tmp_path):
     cases = [
         ([photo, "--weights", "x"], "detect: --weights, --classes and --num-classes need --model"),
         ([photo, "--model", "x", "--cascade", "y"], "detect: --model and --cascade cannot be used together"),
-        ([photo, "--model", "none"], "detect: model must be a checkpoint, a .cfg of darknet, or one of fasterrcnn_"),
+        ([photo, "--model", "none"], "detect: model must be a checkpoint, a .cfg of darknet, or one of fast_rcnn, "),
         ([photo, "--model", "yolov3"], "detect: weights must be given for yolov3: without them it finds nothing"),
         ([photo, "--model", tmp_path / "broken.ckpt"], "broken.ckpt cannot be read: "),
         ([tmp_path / "empty", "--model", checkpoint], f"detect: the folder {tmp_path}/empty holds no image ("),

@@ -139,7 +139,7 @@ def test_what_is_wrong_in_the_data_is_named(tmp_path):
         (["scenes", "--model", "unett"], "name must be a known model (close: unet"),
         (["scenes", "--model", "resnet18"], "model must give a class to each pixel (deeplabv3_resnet50, "),
         (["nowhere"], "train segment: data must be 'scenes' or a folder that exists, got nowhere"),
-        (["scenes", "--schedule", "step"], "schedule must be one of poly, cosine, constant, got 'step'"),
+        (["scenes", "--schedule", "step"], "schedule must be one of poly, cosine, constant, onecycle, got 'step'"),
         (["scenes", "--batch-size", "0"], "train segment: batch_size must be positive, got 0"),
         (["scenes", "--model", "unet_small", "--scenes", "2", "--epochs", "0"], "fit: epochs must be at least 1"),
     ],

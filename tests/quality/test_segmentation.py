@@ -43,4 +43,4 @@ def test_the_test_scenes_are_nobody_elses():
         tests.append(test)
     assert tests[0] == tests[1]
     again = segmentation.data(0, segmentation.Scale(64, 20, 5))
-    assert torch.equal(again.train[3][0], sets.train[3][0]) is False  # of another seed
+    assert not torch.equal(again.train[3][0], sets.train[3][0])  # of another seed

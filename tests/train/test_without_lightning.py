@@ -18,8 +18,9 @@ for name in ("Classifier", "fit"):
         print(error)
 from typer.testing import CliRunner
 from saccade.cli import app
-for command in (["train", "classify", "digits"], ["train", "detect", "scenes"], ["eval", "detect"]):
-    result = CliRunner().invoke(app, command)
+COMMANDS = ["train classify digits", "train detect scenes", "eval detect", "train segment scenes", "eval segment"]
+for command in COMMANDS:
+    result = CliRunner().invoke(app, command.split())
     print(result.exit_code, result.stderr.strip())
 """
 
@@ -34,4 +35,6 @@ def test_without_lightning():
         f"2 train classify: {needs}",
         f"2 train detect: {needs}",
         f"2 eval detect: {needs}",
+        f"2 train segment: {needs}",
+        f"2 eval segment: {needs}",
     ]
