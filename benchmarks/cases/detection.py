@@ -96,9 +96,12 @@ def _whole(name: str, side: int) -> Work:
 
 
 def _same_scores(ours: Any, theirs: Any) -> Difference:
-    """Accept as many detections, with scores within 0.05: random weights give boxes of nearly one score, and a rounding
-    decides which of them are suppressed. That trained ones are the same is tested."""
-    return close(atol=0.05)([found["scores"] for found in ours], [found["scores"] for found in theirs])
+    """Accept a count that is one or a tenth off, and a best score within 0.05: random weights give boxes of nearly one
+    score, and a rounding decides which of them are suppressed. That trained ones are the same is tested."""
+    counts = [(len(ours["scores"]), len(theirs["scores"])) for ours, theirs in zip(ours, theirs, strict=True)]
+    if any(abs(a - b) > max(1, b // 10) for a, b in counts):
+        return Difference(float("inf"), False)
+    return close(atol=0.05)([found["scores"][:1] for found in ours], [found["scores"][:1] for found in theirs])
 
 
 def _rest(name: str, side: int) -> Work:
