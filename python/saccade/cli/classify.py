@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from saccade.cli._output import print_json, stderr, stdout
-from saccade.cli._training import print_history, reported
+from saccade.cli._output import print_json, stdout
+from saccade.cli._training import (
+    Accumulate,
+    AsJson,
+    BatchSize,
+    CheckpointSteps,
+    Epochs,
+    MeasuredData,
+    Optimizer,
+    Precision,
+    Resume,
+    Schedule,
+    WeightDecay,
+    Workers,
+    print_training,
+    reported,
+)
 
 __all__ = ["evaluate_classify", "train_classify"]
 
@@ -18,24 +32,24 @@ def train_classify(
     data: Annotated[str, typer.Argument(help="'digits', or a folder: of one per class, or of train, val and test.")],
     model: Annotated[str, typer.Option(help="A name of saccade.models.list_models().")] = "resnet18",
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, curves, table and summary.")] = Path("classifier"),
-    epochs: Annotated[int, typer.Option(help="Of the whole training.")] = 20,
-    batch_size: Annotated[int, typer.Option(help="Of each process.")] = 64,
+    epochs: Epochs = 20,
+    batch_size: BatchSize = 64,
     image_size: Annotated[int, typer.Option(help="In pixels; 0: the model's own.")] = 0,
     grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
-    optimizer: Annotated[str, typer.Option(help="adamw, sgd or alexnet (the notes' rule).")] = "adamw",
+    optimizer: Optimizer = "adamw",
     learning_rate: Annotated[float, typer.Option(help="At the start.")] = 1e-3,
-    weight_decay: Annotated[float, typer.Option(help="Of the optimiser.")] = 5e-4,
-    schedule: Annotated[str, typer.Option(help="poly, cosine, onecycle or constant.")] = "poly",
+    weight_decay: WeightDecay = 5e-4,
+    schedule: Schedule = "poly",
     augment: Annotated[float, typer.Option(help="1: turned by up to 10 degrees, moved, scaled; 2: twice that.")] = 0,
     flip: Annotated[bool, typer.Option("--flip", help="Also mirrored.")] = False,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a lower loss.")] = None,
-    accumulate: Annotated[int, typer.Option(help="Batches that make one step.")] = 1,
-    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
-    checkpoint_steps: Annotated[int | None, typer.Option(help="Also write a checkpoint after so many steps.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read images; 0: the one that trains.")] = 0,
+    accumulate: Accumulate = 1,
+    precision: Precision = "32-true",
+    checkpoint_steps: CheckpointSteps = None,
+    workers: Workers = 0,
     seed: Annotated[int, typer.Option(help="Of split, weights, order and augmentation.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.ckpt, if it is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the summary as JSON to stdout.")] = False,
+    resume: Resume = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train an image classifier. Interrupted, it goes on with --resume as if it had never stopped.
 
@@ -70,26 +84,19 @@ def train_classify(
             precision=precision,
             checkpoint_steps=checkpoint_steps,
         )
-    if int(os.environ.get("RANK", "0")) != 0:
-        return
-    if as_json:
-        print_json({**summary, "history": run.history})
-        return
-    print_history(run.history)
-    _print_measured(summary)
-    stderr.print(f"Written to {out}.", markup=False, soft_wrap=True)
+    print_training(summary, run, out, as_json, _print_measured)
 
 
 def evaluate_classify(
-    data: Annotated[str | None, typer.Argument(help="As for training; default: what it was trained with.")] = None,
+    data: MeasuredData = None,
     checkpoint: Annotated[Path, typer.Option(help="last.ckpt or best.ckpt of 'saccade train classify'.")] = Path(
         "classifier/best.ckpt"
     ),
     part: Annotated[str, typer.Option(help="test, val or train of the split; all: every image of a folder.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for the picture of the confusion matrix.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: that of training.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read images.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False,
+    workers: Workers = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a trained image classifier: loss, accuracy, confusion matrix."""
     with reported("eval classify"):

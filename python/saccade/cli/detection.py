@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from saccade.cli._output import print_json, stderr, stdout
-from saccade.cli._training import print_history, reported
+from saccade.cli._output import print_json, stdout
+from saccade.cli._training import (
+    Accumulate,
+    AsJson,
+    BatchSize,
+    CheckpointSteps,
+    Epochs,
+    MeasuredData,
+    Optimizer,
+    Precision,
+    Resume,
+    Schedule,
+    WeightDecay,
+    Workers,
+    print_training,
+    reported,
+)
 
 __all__ = ["evaluate_detect", "train_detect"]
 
@@ -18,28 +32,28 @@ def train_detect(
     data: Annotated[str, typer.Argument(help="'scenes' (generated ones), or a folder in COCO's or VOC's layout.")],
     model: Annotated[str, typer.Option(help="A detector of saccade.models.list_models().")] = "fasterrcnn_small",
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, curves, pictures, summary.")] = Path("detector"),
-    epochs: Annotated[int, typer.Option(help="Of the whole training.")] = 30,
+    epochs: Epochs = 30,
     scenes: Annotated[int, typer.Option(help="How many to learn from; a fifth of that to test on.")] = 500,
     image_size: Annotated[int, typer.Option(help="Side of generated scenes.")] = 256,
     model_size: Annotated[int, typer.Option(help="To which the network scales images; 0: its own.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Of each process.")] = 4,
-    optimizer: Annotated[str, typer.Option(help="adamw, sgd or alexnet (the notes' rule).")] = "adamw",
+    batch_size: BatchSize = 4,
+    optimizer: Optimizer = "adamw",
     learning_rate: Annotated[float, typer.Option(help="The highest.")] = 2e-3,
-    weight_decay: Annotated[float, typer.Option(help="Of the optimiser.")] = 1e-2,
-    schedule: Annotated[str, typer.Option(help="onecycle, poly, cosine or constant.")] = "onecycle",
+    weight_decay: WeightDecay = 1e-2,
+    schedule: Schedule = "onecycle",
     scale: Annotated[float, typer.Option(help="0.5: images are scaled by 1 / 1.5 to 1.5, then cropped.")] = 0,
     crop: Annotated[int, typer.Option(help="Side of a random crop; 0: none (scenes with --scale: their own).")] = 0,
     flip: Annotated[bool, typer.Option("--flip", help="Also mirrored.")] = False,
     flip_vertical: Annotated[bool, typer.Option("--flip-vertical", help="Also upside down.")] = False,
     bad_boxes: Annotated[str, typer.Option(help="Without area, or out of the image: raise, drop or clip.")] = "raise",
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a higher AP.")] = None,
-    accumulate: Annotated[int, typer.Option(help="Batches that make one step.")] = 1,
-    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
-    checkpoint_steps: Annotated[int | None, typer.Option(help="Also write a checkpoint after so many steps.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read images; 0: the one that trains.")] = 0,
+    accumulate: Accumulate = 1,
+    precision: Precision = "32-true",
+    checkpoint_steps: CheckpointSteps = None,
+    workers: Workers = 0,
     seed: Annotated[int, typer.Option(help="Of scenes, split, weights, order and augmentation.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.ckpt, if it is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the summary as JSON to stdout.")] = False,
+    resume: Resume = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train an object detector. Interrupted, it goes on with --resume as if it had never stopped.
 
@@ -78,26 +92,19 @@ def train_detect(
             precision=precision,
             checkpoint_steps=checkpoint_steps,
         )
-    if int(os.environ.get("RANK", "0")) != 0:
-        return
-    if as_json:
-        print_json({**summary, "history": run.history})
-        return
-    print_history(run.history)
-    _print_measured(summary)
-    stderr.print(f"Written to {out}.", markup=False, soft_wrap=True)
+    print_training(summary, run, out, as_json, _print_measured)
 
 
 def evaluate_detect(
-    data: Annotated[str | None, typer.Argument(help="As for training; default: what it was trained with.")] = None,
+    data: MeasuredData = None,
     checkpoint: Annotated[Path, typer.Option(help="last.ckpt or best.ckpt of 'saccade train detect'.")] = Path(
         "detector/best.ckpt"
     ),
     part: Annotated[str, typer.Option(help="test, val or train.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for the pictures of curves and mistakes.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: that of training.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read images.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False,
+    workers: Workers = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a trained detector: COCO's and VOC's average precision, of boxes and masks."""
     with reported("eval detect"):

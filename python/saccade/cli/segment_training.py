@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from saccade.cli._output import print_json, stderr, stdout
-from saccade.cli._training import print_history, reported
+from saccade.cli._output import print_json, stdout
+from saccade.cli._training import (
+    Accumulate,
+    AsJson,
+    BatchSize,
+    CheckpointSteps,
+    Epochs,
+    MeasuredData,
+    Optimizer,
+    Precision,
+    Resume,
+    Schedule,
+    WeightDecay,
+    Workers,
+    print_training,
+    reported,
+)
 
 __all__ = ["evaluate_segment", "train_segment"]
 
@@ -21,26 +35,26 @@ def train_segment(
     data: Annotated[str, typer.Argument(help=_LAYOUTS)],
     model: Annotated[str, typer.Option(help="A network of saccade.models.segmentation.")] = "pspnet50",
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, curves, table and summary.")] = Path("segmenter"),
-    epochs: Annotated[int, typer.Option(help="Of the whole training.")] = 50,
-    batch_size: Annotated[int, typer.Option(help="Of each process.")] = 16,
+    epochs: Epochs = 50,
+    batch_size: BatchSize = 16,
     crop_size: Annotated[int, typer.Option(help="Side of the training crops; 0: 473, scenes: 128.")] = 0,
     scenes: Annotated[int, typer.Option(help="How many scenes are generated for training.")] = 400,
-    optimizer: Annotated[str, typer.Option(help="sgd, adamw or alexnet (the notes' rule).")] = "sgd",
+    optimizer: Optimizer = "sgd",
     learning_rate: Annotated[float, typer.Option(help="At the start.")] = 1e-2,
-    weight_decay: Annotated[float, typer.Option(help="Of the optimiser.")] = 1e-4,
-    schedule: Annotated[str, typer.Option(help="poly, cosine or constant.")] = "poly",
+    weight_decay: WeightDecay = 1e-4,
+    schedule: Schedule = "poly",
     aux_weight: Annotated[float, typer.Option(help="Of the loss of auxiliary classifiers.")] = 0.4,
     augment: Annotated[bool, typer.Option(help="Resized, turned, blurred, mirrored; otherwise cropped only.")] = True,
     resize: Annotated[tuple[float, float], typer.Option(help="Range of the random factor of the sides.")] = (0.5, 2.0),
     rotate: Annotated[float, typer.Option(help="Greatest random angle, in degrees.")] = 10.0,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better mean IoU.")] = None,
-    accumulate: Annotated[int, typer.Option(help="Batches that make one step.")] = 1,
-    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
-    checkpoint_steps: Annotated[int | None, typer.Option(help="Also write a checkpoint after so many steps.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read images; 0: the one that trains.")] = 0,
+    accumulate: Accumulate = 1,
+    precision: Precision = "32-true",
+    checkpoint_steps: CheckpointSteps = None,
+    workers: Workers = 0,
     seed: Annotated[int, typer.Option(help="Of data, weights, order and augmentation.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.ckpt, if it is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the summary as JSON to stdout.")] = False,
+    resume: Resume = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a network that gives a class to each pixel, by PSPNet's recipe. Interrupted, it goes on with --resume.
 
@@ -77,18 +91,11 @@ def train_segment(
             precision=precision,
             checkpoint_steps=checkpoint_steps,
         )
-    if int(os.environ.get("RANK", "0")) != 0:
-        return
-    if as_json:
-        print_json({**summary, "history": run.history})
-        return
-    print_history(run.history)
-    _print_measured(summary)
-    stderr.print(f"Written to {out}.", markup=False, soft_wrap=True)
+    print_training(summary, run, out, as_json, _print_measured)
 
 
 def evaluate_segment(
-    data: Annotated[str | None, typer.Argument(help="As for training; default: what it was trained with.")] = None,
+    data: MeasuredData = None,
     checkpoint: Annotated[Path, typer.Option(help="last.ckpt or best.ckpt of 'saccade train segment'.")] = Path(
         "segmenter/best.ckpt"
     ),
@@ -101,8 +108,8 @@ def evaluate_segment(
     scales: Annotated[str, typer.Option(help="Sizes that results are averaged over, e.g. 0.5,0.75,1,1.25.")] = "1",
     flip: Annotated[bool, typer.Option("--flip", help="Average over mirror images too.")] = False,
     batch_size: Annotated[int | None, typer.Option(help="Default: 1, scenes: that of training.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read images.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False,
+    workers: Workers = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a trained segmentation network: mean IoU, pixel accuracy, each class, confusion matrix."""
     with reported("eval segment"):
