@@ -12,6 +12,8 @@
 namespace saccade::cuda {
 namespace {
 
+using bind_torch::optional_view;
+
 // Writes the numbers of the boxes kept into `keep` (at most its length of them); returns a tensor whose first int64 is
 // how many.
 Tensor suppress(const Tensor& boxes, const Tensor& scores, const Tensor* idxs, double iou_threshold, const Tensor& keep,
