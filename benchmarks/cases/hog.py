@@ -142,5 +142,5 @@ def _on_tensors(operation: str, image: Any, hog: Any) -> Callable[..., Any]:
 
 
 def _sorted(boxes: Any) -> Any:
-    array = np.array(boxes, np.int64).reshape(-1, 4)
+    array = np.array(boxes.tolist() if len(boxes) else [], np.int64).reshape(-1, 4)  # of NumPy or torch
     return array[np.lexsort(array.T)]
