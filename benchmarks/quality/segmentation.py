@@ -9,8 +9,8 @@ are there already stay, unless they are of the same network and seed.
 
 A scene (:class:`saccade.data.SceneDataset`) has 128 x 128 pixels and six classes: ground and five shapes, each with a
 texture of its own. A seed decides the 400 training scenes, the initial weights, order and augmentation; the 100 test
-scenes are always the same. Epochs, learning rates and widths were chosen on others; that most networks see mirror images
-only, not resized ones, was chosen on others too, but after two runs of U-Net with resized ones were tested on these.
+scenes are always the same. Epochs, learning rates and widths were chosen on others; that most networks see mirror
+images only, not resized ones, was chosen on others too, but after two runs of U-Net with resized ones were tested here.
 The weights of the last epoch are tested. "Boundary" is the mean IoU over pixels within three rows and columns of a
 boundary between classes.
 
