@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from saccade.benchmarking import (
@@ -118,7 +119,7 @@ def case_table(report: Report) -> Table:
         right = HEADINGS[index] in ("threads", "ours", "ratio", "bar")
         table.add_column(HEADINGS[index], justify="right" if right else "left", overflow="fold")
     for row in found:
-        table.add_row(*(row.cells()[index] for index in used), style=_style(row))
+        table.add_row(*(escape(row.cells()[index]) for index in used), style=_style(row))
     return table
 
 
