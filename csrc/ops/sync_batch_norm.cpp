@@ -58,11 +58,9 @@ void sync_batch_norm_backward_sums(const BatchNormGradient& arguments, const Ten
     using T = typename decltype(tag)::type;
     const NormBlocks blocks(norm_shape(arguments.input));
     const NormBackwardPass<T> pass(arguments, blocks, {}, {});
-    pass.sums(
-        [&](std::int64_t c, double sum, double product) {
-          values[c] = sum, values[blocks.shape.channels + c] = product;
-        },
-        kNothing);
+    pass.sums([&](std::int64_t c, double sum,
+                  double product) { values[c] = sum, values[blocks.shape.channels + c] = product; },
+              kNothing);
   });
 }
 
