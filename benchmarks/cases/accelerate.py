@@ -11,6 +11,7 @@ from typing import Any
 
 from saccade.benchmarking import Case, Difference, Work, close, reference
 
+from . import _data
 from ._runtimes import runtimes
 
 
@@ -64,7 +65,7 @@ def _work(described: Model) -> Work:
         # Random weights find nothing certain: a few boxes, so that the mask head has a photo's work and no more.
         size = {"min_size": described.side, "max_size": described.side, "box_detections_per_img": 20}
     backbone = {} if described.family == "resnet" else {"weights_backbone": None}
-    model = _randomised(getattr(family, described.name)(weights=None, **backbone, **size).eval())
+    model = _data.with_statistics(getattr(family, described.name)(weights=None, **backbone, **size).eval())
     image = torch.rand(described.batch, 3, described.side, described.side)
     inputs = [image[0]] if detection else image
     fast = saccade.accelerate(model, (inputs,))
@@ -84,15 +85,6 @@ def _work(described: Model) -> Work:
     if not detection:
         references |= runtimes(model, image)
     return Work(ours=ours, references=references, verify=_same_detections if detection else close(rtol=1e-3))
-
-
-def _randomised(model: Any) -> Any:
-    """Statistics that keep the values of a network with random weights in range."""
-    for module in model.modules():
-        if hasattr(module, "running_var"):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return model
 
 
 def _same_detections(ours: Any, theirs: Any) -> Difference:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from saccade.benchmarking import Case, Difference, Work, close, exact, reference
 
+from . import _data
+
 if TYPE_CHECKING:
     import torch
 
@@ -63,11 +65,7 @@ def _models(name: str, side: int) -> tuple[Any, Any]:
     torch.manual_seed(0)
     # Random weights find nothing certain: a few boxes, so that the mask head has a photo's work and no more.
     size = {"min_size": side, "max_size": side} | ({} if name.startswith("retina") else {"box_detections_per_img": 20})
-    theirs = getattr(detection, name)(weights=None, weights_backbone=None, **size).eval()
-    for module in theirs.modules():
-        if hasattr(module, "running_var"):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
+    theirs = _data.with_statistics(getattr(detection, name)(weights=None, weights_backbone=None, **size).eval())
     ours = saccade.models.build(name, **size).eval()
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs

@@ -12,6 +12,7 @@ from typing import Any
 
 from saccade.benchmarking import Case, Difference, Work, close, reference
 
+from . import _data
 from ._runtimes import runtimes
 from ._torch_twin import torch_twin
 
@@ -65,18 +66,12 @@ def cases(quick: bool) -> Iterator[Case]:
 
 
 def _built(name: str, options: Mapping[str, Any]) -> Any:
-    """With statistics that keep the values of a network with random weights in range."""
     import torch
 
     from saccade import models
 
     torch.manual_seed(0)
-    model = models.build(name, **options).eval()
-    for module in model.modules():
-        if hasattr(module, "running_var"):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return model
+    return _data.with_statistics(models.build(name, **options).eval())
 
 
 def _accelerated(described: Model) -> Work:

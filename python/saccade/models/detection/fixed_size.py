@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,11 +43,12 @@ class FixedSize(nn.Module):
 
     def __init__(self, model: nn.Module, candidates: int = 1000) -> None:
         super().__init__()
-        if not isinstance(model, (FasterRCNN, RetinaNet, YOLO)):
+        find = next((find for kind, find in _FINDERS.items() if isinstance(model, kind)), None)
+        if find is None:
             raise TypeError(f"FixedSize: model must be a FasterRCNN, RetinaNet or YOLO, got {type(model).__name__}")
         if candidates < 1:
             raise ValueError(f"FixedSize: candidates must be at least 1, got {candidates}")
-        self.model, self.candidates = model, candidates
+        self.model, self.candidates, self._find = model, candidates, find
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Findings of ``images``, see above."""
@@ -55,7 +56,7 @@ class FixedSize(nn.Module):
             raise ValueError("FixedSize: model must be in evaluation, call eval()")
         if images.ndim != 4 or images.shape[0] == 0:
             raise ValueError(f"FixedSize: images must have shape (N, C, H, W), N at least 1, got {tuple(images.shape)}")
-        found = _find(self.model, images, self.candidates)
+        found = self._find(self.model, images, self.candidates)
         there = found["scores"] > 0
         result = {"boxes": found["boxes"] * there[..., None], "labels": torch.where(there, found["labels"], -1)}
         result |= {"scores": found["scores"].clamp(min=0), "count": there.sum(1)}
@@ -97,13 +98,7 @@ def _images(boxes: Tensor) -> Tensor:
     return torch.arange(boxes.shape[0], device=boxes.device)[:, None].expand(boxes.shape[:2])
 
 
-@singledispatch
-def _find(model: nn.Module, images: Tensor, most: int) -> dict[str, Tensor]:
-    raise NotImplementedError
-
-
-@_find.register
-def _(model: FasterRCNN, images: Tensor, most: int) -> dict[str, Tensor]:
+def _by_regions(model: FasterRCNN, images: Tensor, most: int) -> dict[str, Tensor]:
     batch, _ = model.transform(list(images))
     features = model.backbone(batch.tensors)
     rpn, heads = model.rpn, model.roi_heads
@@ -133,8 +128,7 @@ def _(model: FasterRCNN, images: Tensor, most: int) -> dict[str, Tensor]:
     return found
 
 
-@_find.register
-def _(model: RetinaNet, images: Tensor, most: int) -> dict[str, Tensor]:
+def _by_anchors(model: RetinaNet, images: Tensor, most: int) -> dict[str, Tensor]:
     batch, _ = model.transform(list(images))
     logits, codes, anchors, counts = model.predict(batch)
     levels, start = [], 0
@@ -150,8 +144,14 @@ def _(model: RetinaNet, images: Tensor, most: int) -> dict[str, Tensor]:
     return found
 
 
-@_find.register
-def _(model: YOLO, images: Tensor, most: int) -> dict[str, Tensor]:
+def _by_cells(model: YOLO, images: Tensor, most: int) -> dict[str, Tensor]:
     every, scores = model.findings(list(images))
     pairs = _best_pairs(scores, model.score_thresh, most)
     return _finish(_take(every, pairs.region), pairs, model.nms_thresh, model.detections_per_img)
+
+
+_FINDERS: dict[type[nn.Module], Callable[[Any, Tensor, int], dict[str, Tensor]]] = {
+    FasterRCNN: _by_regions,
+    RetinaNet: _by_anchors,
+    YOLO: _by_cells,
+}
