@@ -20,15 +20,6 @@ __all__ = ["Inference", "Segmenter", "grab_cut_segmenter", "network_segmenter"]
 Bytes = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]  # (classes, H, W)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_VOC = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
-    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
-_CITYSCAPES = (
-    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
-    "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
-)  # fmt: skip
-_KNOWN = {len(names): names for names in (_VOC, _CITYSCAPES)}
 
 
 @dataclass(frozen=True)
@@ -89,6 +80,7 @@ def network_segmenter(
     import torch
 
     import saccade
+    from saccade.data.segmentation_folder import CITYSCAPES_IDS, VOC_CLASSES
     from saccade.models.segmentation import predict
 
     how = inference or Inference()
@@ -115,7 +107,8 @@ def network_segmenter(
         return np.concatenate([1 - found, found]) if len(found) == 1 else found
 
     count = max(2, _classes_of(model, mean.shape[1], asked))
-    known = names or network.names or _KNOWN.get(count)
+    published = {len(each): each for each in (VOC_CLASSES, tuple(CITYSCAPES_IDS))}
+    known = names or network.names or published.get(count)
     if known is not None and len(known) != count:
         raise ValueError(f"segment: names must be those of the model's {count} classes, got {len(known)}")
     return Segmenter(known or [str(number) for number in range(count)], run)

@@ -17,17 +17,17 @@ from saccade._extras import require
 from saccade.data._labels import outside
 from saccade.data.folder_dataset import _images, _listed, read_image
 
-__all__ = ["SegmentationFolder"]
+__all__ = ["CITYSCAPES_IDS", "VOC_CLASSES", "SegmentationFolder"]
 
 _OP = "SegmentationFolder"
 _MASKS = {".png", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp"}  # without what loses values
 
 # fmt: off
-_VOC = (
+VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )
-_CITYSCAPES = {
+CITYSCAPES_IDS = {
     "road": 7, "sidewalk": 8, "building": 11, "wall": 12, "fence": 13, "pole": 17, "traffic light": 19,
     "traffic sign": 20, "vegetation": 21, "terrain": 22, "sky": 23, "person": 24, "rider": 25, "car": 26, "truck": 27,
     "bus": 28, "train": 31, "motorcycle": 32, "bicycle": 33,
@@ -117,7 +117,7 @@ class SegmentationFolder(Dataset[Any]):
         listed = folder / "ImageSets" / "Segmentation" / f"{part}.txt"
         if not listed.is_file():
             raise ValueError(f"{_OP}: root must hold ImageSets/Segmentation/{part}.txt, got {root}")
-        options = {"classes": _VOC, "names": listed.read_text().split(), **options}
+        options = {"classes": VOC_CLASSES, "names": listed.read_text().split(), **options}
         return cls(folder / "JPEGImages", folder / "SegmentationClass", **options)
 
     @classmethod
@@ -127,9 +127,9 @@ class SegmentationFolder(Dataset[Any]):
         The 19 classes that the benchmark evaluates, in the order of its train ids; all others are ignored.
         """
         label_map = {value: 255 for value in range(256)}
-        label_map |= {value: label for label, value in enumerate(_CITYSCAPES.values())}
+        label_map |= {value: label for label, value in enumerate(CITYSCAPES_IDS.values())}
         options = {
-            "classes": tuple(_CITYSCAPES),
+            "classes": tuple(CITYSCAPES_IDS),
             "label_map": label_map,
             "image_suffix": "_leftImg8bit",
             "mask_suffix": "_gtFine_labelIds",
