@@ -18,41 +18,60 @@ Tensor packed_weight(const Tensor& weight, const ConvShape& shape, ConvAlgorithm
   return packed;
 }
 
-Tensor run(const char* op, const Tensor& input, const Tensor& weight, const std::optional<Tensor>& packed,
-           const Sizes& stride, const Sizes& padding, const Sizes& dilation, std::int64_t groups,
-           std::int64_t algorithm_number, const ConvEpilogue& epilogue) {
+using OptionalTensor = std::optional<Tensor>;
+
+// bias, scale and shift come through the epilogue's views, the residual as a tensor, to be put in order. The result
+// goes to the `given` output if there is one.
+Tensor run(const char* op, const Tensor& input, const Tensor& weight, const OptionalTensor& packed, const Sizes& stride,
+           const Sizes& padding, const Sizes& dilation, std::int64_t groups, std::int64_t algorithm_number,
+           ConvEpilogue epilogue, const OptionalTensor& residual, const OptionalTensor& given = {}) {
   const ConvShape shape = check_conv2d(op, view(input), view(weight), stride, padding, dilation, groups);
-  check_conv2d_epilogue(op, view(input), shape, epilogue);
   const MemoryFormat format = format_of(input);
   const bool channels_last = format == MemoryFormat::ChannelsLast;
+  const OptionalTensor ordered_residual = residual ? OptionalTensor(in_format(*residual, format)) : std::nullopt;
+  epilogue.residual = optional_view(ordered_residual);
+  check_conv2d_epilogue(op, view(input), shape, epilogue);
   const ConvAlgorithm algorithm = check_conv2d_algorithm(op, algorithm_number, shape, view(input).dtype);
   const Tensor ordered = in_format(input, format);
   const Tensor weights = packed ? *packed : packed_weight(weight, shape, algorithm, channels_last);
   require(weights.numel() == conv2d_packed_size(shape, algorithm, view(input).dtype, channels_last), op,
           ": packed must be the weight packed for this shape, got ", weights.numel(), " elements");
-  Tensor out = empty({shape.images, shape.out_channels, shape.y.out, shape.x.out}, input, {}, format);
+  if (given) {
+    require_output(op, *given, {shape.images, shape.out_channels, shape.y.out, shape.x.out}, format, input);
+    require(groups == 1 || !ordered_residual || ordered_residual->data_ptr() != given->data_ptr(), op,
+            ": groups must be 1 for a result in the residual's memory, got ", groups);
+  }
+  const Tensor out =
+      given ? *given : empty({shape.images, shape.out_channels, shape.y.out, shape.x.out}, input, {}, format);
   saccade::conv2d(view(ordered), weights.data_ptr(), shape, algorithm, channels_last, epilogue, view(out));
   return out;
 }
 
-Tensor conv2d(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
-              const std::optional<Tensor>& packed, Sizes stride, Sizes padding, Sizes dilation, std::int64_t groups,
-              std::int64_t algorithm) {
-  ConvEpilogue epilogue;
-  epilogue.bias = optional_view(bias);
-  return run("conv2d", input, weight, packed, stride, padding, dilation, groups, algorithm, epilogue);
+ConvEpilogue epilogue_of(const OptionalTensor& bias, const OptionalTensor& scale, const OptionalTensor& shift,
+                         std::int64_t activation) {
+  return {optional_view(bias), optional_view(scale), optional_view(shift), std::nullopt, activation};
 }
 
-Tensor conv2d_fused(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
-                    const std::optional<Tensor>& packed, Sizes stride, Sizes padding, Sizes dilation,
-                    std::int64_t groups, std::int64_t algorithm, const std::optional<Tensor>& scale,
-                    const std::optional<Tensor>& shift, const std::optional<Tensor>& residual,
+Tensor conv2d(const Tensor& input, const Tensor& weight, const OptionalTensor& bias, const OptionalTensor& packed,
+              Sizes stride, Sizes padding, Sizes dilation, std::int64_t groups, std::int64_t algorithm) {
+  return run("conv2d", input, weight, packed, stride, padding, dilation, groups, algorithm,
+             epilogue_of(bias, std::nullopt, std::nullopt, 0), std::nullopt);
+}
+
+Tensor conv2d_fused(const Tensor& input, const Tensor& weight, const OptionalTensor& bias, const OptionalTensor& packed,
+                    Sizes stride, Sizes padding, Sizes dilation, std::int64_t groups, std::int64_t algorithm,
+                    const OptionalTensor& scale, const OptionalTensor& shift, const OptionalTensor& residual,
                     std::int64_t activation) {
-  std::optional<Tensor> ordered;
-  if (residual) ordered = in_format(*residual, format_of(input));
-  const ConvEpilogue epilogue = {optional_view(bias), optional_view(scale), optional_view(shift),
-                                 optional_view(ordered), activation};
-  return run("conv2d_fused", input, weight, packed, stride, padding, dilation, groups, algorithm, epilogue);
+  return run("conv2d_fused", input, weight, packed, stride, padding, dilation, groups, algorithm,
+             epilogue_of(bias, scale, shift, activation), residual);
+}
+
+void conv2d_fused_out(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                      const OptionalTensor& packed, Sizes stride, Sizes padding, Sizes dilation, std::int64_t groups,
+                      std::int64_t algorithm, const OptionalTensor& scale, const OptionalTensor& shift,
+                      const OptionalTensor& residual, std::int64_t activation, const Tensor& out) {
+  run("conv2d_fused", input, weight, packed, stride, padding, dilation, groups, algorithm,
+      epilogue_of(bias, scale, shift, activation), residual, out);
 }
 
 Tensor conv2d_pack(const Tensor& weight, Sizes input_shape, bool channels_last, Sizes stride, Sizes padding,
@@ -104,6 +123,11 @@ SACCADE_TORCH_SCHEMAS(m) {
       "conv2d_fused(Tensor input, Tensor weight, Tensor? bias, Tensor? packed, SymInt[] stride, SymInt[] padding, "
       "SymInt[] dilation, SymInt groups, int algorithm, Tensor? scale, Tensor? shift, Tensor? residual, "
       "int activation) -> Tensor");
+  // Into memory that the caller brings, which may be the residual's.
+  m.def(
+      "_conv2d_fused_out(Tensor input, Tensor weight, Tensor? bias, Tensor? packed, SymInt[] stride, SymInt[] padding, "
+      "SymInt[] dilation, SymInt groups, int algorithm, Tensor? scale, Tensor? shift, Tensor? residual, "
+      "int activation, Tensor(a!) out) -> ()");
   m.def(
       "_conv2d_pack(Tensor weight, SymInt[] input_shape, bool channels_last, SymInt[] stride, SymInt[] padding, "
       "SymInt[] dilation, SymInt groups, int algorithm) -> Tensor");
@@ -115,6 +139,7 @@ SACCADE_TORCH_SCHEMAS(m) {
 SACCADE_TORCH_CPU(m) {
   m.impl("conv2d", SACCADE_BOX(conv2d));
   m.impl("conv2d_fused", SACCADE_BOX(conv2d_fused));
+  m.impl("_conv2d_fused_out", SACCADE_BOX(conv2d_fused_out));
   m.impl("_conv2d_pack", SACCADE_BOX(conv2d_pack));
   m.impl("_conv2d_backward", SACCADE_BOX(conv2d_backward));
 }

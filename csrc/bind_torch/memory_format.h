@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "bind_torch/tensor.h"
+#include "ops/checks.h"
 
 namespace saccade::bind_torch {
 
@@ -21,6 +23,18 @@ inline Tensor in_format(const Tensor& tensor, MemoryFormat format) {
   const TensorView seen = view(tensor);
   const bool fits = format == MemoryFormat::ChannelsLast ? seen.is_channels_last() : seen.is_contiguous();
   return fits ? tensor : torch::stable::contiguous(tensor, format);
+}
+
+// An output that the caller brings: of the sizes and the format, and of the dtype and the device of `like`.
+inline void require_output(const char* op, const Tensor& out, std::initializer_list<std::int64_t> sizes,
+                           MemoryFormat format, const Tensor& like) {
+  const TensorView seen = view(out);
+  require_shape(op, "out", seen, "of the result", sizes);
+  require_same_dtype(op, "out", seen, "input", view(like));
+  require_same_device(op, "out", seen, "input", view(like));
+  const bool last = format == MemoryFormat::ChannelsLast;
+  require(last ? seen.is_channels_last() : seen.is_contiguous(), op, ": out must be ",
+          last ? "channels_last" : "contiguous", ", as input is");
 }
 
 }  // namespace saccade::bind_torch

@@ -55,7 +55,8 @@ std::int64_t conv2d_packed_size(const ConvShape& shape, ConvAlgorithm algorithm,
 void conv2d_pack(const TensorView& weight, const ConvShape& shape, ConvAlgorithm algorithm, bool channels_last,
                  void* packed);
 
-// packed: of conv2d_pack for the same shape (images and sizes of the image aside), algorithm and memory format.
+// packed: of conv2d_pack for the same shape (images and sizes of the image aside), algorithm and memory format. out may
+// be the residual where groups is 1: an element of it is then read once, before it is written.
 void conv2d(const TensorView& input, const void* packed, const ConvShape& shape, ConvAlgorithm algorithm,
             bool channels_last, const ConvEpilogue& epilogue, const TensorView& out);
 

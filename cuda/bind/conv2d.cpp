@@ -28,7 +28,7 @@ Tensor pack(const Tensor& weight, const ConvShape& shape, bool for_gradient, cud
 // bias, scale and shift come through the epilogue's views, the residual as a tensor, to be put in order.
 Tensor convolve(const char* op, const Tensor& input, const Tensor& weight, const OptionalTensor& packed,
                 const Sizes& stride, const Sizes& padding, const Sizes& dilation, std::int64_t groups,
-                const ConvEpilogue& epilogue, const OptionalTensor& residual) {
+                const ConvEpilogue& epilogue, const OptionalTensor& residual, const OptionalTensor& given = {}) {
   const ConvShape shape = check_conv2d(op, view(input), view(weight), stride, padding, dilation, groups);
   check_conv2d_epilogue(op, view(input), shape, epilogue);
   const DeviceOf device(input);
@@ -38,7 +38,10 @@ Tensor convolve(const char* op, const Tensor& input, const Tensor& weight, const
   const Tensor weights = packed ? *packed : pack(weight, shape, false, device.stream());
   require(weights.numel() == weight.numel() && weights.scalar_type() == weight.scalar_type(), op,
           ": packed must be the weight packed for this shape, got ", weights.numel(), " elements");
-  Tensor out = empty({shape.images, shape.out_channels, shape.y.out, shape.x.out}, input, {}, format);
+  if (given)
+    bind_torch::require_output(op, *given, {shape.images, shape.out_channels, shape.y.out, shape.x.out}, format, input);
+  const Tensor out =
+      given ? *given : empty({shape.images, shape.out_channels, shape.y.out, shape.x.out}, input, {}, format);
   const TensorView seen = view(input);
   dispatch_floating(seen.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -66,6 +69,15 @@ Tensor conv2d_fused(const Tensor& input, const Tensor& weight, const OptionalTen
   const ConvEpilogue epilogue = {optional_view(bias), optional_view(scale), optional_view(shift),
                                  optional_view(residual), activation};
   return convolve("conv2d_fused", input, weight, packed, stride, padding, dilation, groups, epilogue, residual);
+}
+
+void conv2d_fused_out(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                      const OptionalTensor& packed, Sizes stride, Sizes padding, Sizes dilation, std::int64_t groups,
+                      std::int64_t, const OptionalTensor& scale, const OptionalTensor& shift,
+                      const OptionalTensor& residual, std::int64_t activation, const Tensor& out) {
+  const ConvEpilogue epilogue = {optional_view(bias), optional_view(scale), optional_view(shift),
+                                 optional_view(residual), activation};
+  convolve("conv2d_fused", input, weight, packed, stride, padding, dilation, groups, epilogue, residual, out);
 }
 
 Tensor conv2d_pack(const Tensor& weight, Sizes input_shape, bool, Sizes stride, Sizes padding, Sizes dilation,
@@ -122,6 +134,7 @@ std::tuple<Tensor, Tensor, Tensor> conv2d_backward(const Tensor& grad, const Ten
 SACCADE_TORCH_CUDA(m) {
   m.impl("conv2d", SACCADE_BOX(conv2d));
   m.impl("conv2d_fused", SACCADE_BOX(conv2d_fused));
+  m.impl("_conv2d_fused_out", SACCADE_BOX(conv2d_fused_out));
   m.impl("_conv2d_pack", SACCADE_BOX(conv2d_pack));
   m.impl("_conv2d_backward", SACCADE_BOX(conv2d_backward));
 }

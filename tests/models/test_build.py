@@ -130,7 +130,11 @@ def test_errors(name, options, kind, message):
 
 
 ACCELERATED = {
-    "alexnet": ({"num_classes": 3}, (1, 3, 64, 64), "5× conv2d + relu, 3× max_pool2d, 1× adaptive_avg_pool2d"),
+    "alexnet": (
+        {"num_classes": 3},
+        (1, 3, 64, 64),
+        "5× conv2d + relu, 3× max_pool2d, 2× linear + relu, 1× adaptive_avg_pool2d",
+    ),
     "lenet5": ({}, (2, 1, 32, 32), "2× conv2d"),
     "vit_tiny": ({"num_classes": 3, "image_size": 16, "patch_size": 8}, (1, 3, 16, 16), "1× conv2d"),
     "logistic": ({"in_features": 4}, (2, 4), ""),

@@ -125,5 +125,7 @@ def test_wrong_arguments():
 
 
 def test_nothing_to_do():
-    fast = saccade.accelerate(nn.Linear(2, 3).eval(), torch.rand(1, 2))
-    assert saccade.explain(fast) == "nothing to rewrite: no convolution, batch normalisation or pooling"
+    fast = saccade.accelerate(nn.LayerNorm(2).eval(), torch.rand(1, 2))
+    assert saccade.explain(fast) == (
+        "nothing to rewrite: no convolution, fully connected layer, batch normalisation or pooling"
+    )

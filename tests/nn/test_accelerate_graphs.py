@@ -137,6 +137,17 @@ FORWARDS = {
         lambda m, x: functional.max_pool2d(m.conv(x), 2, return_indices=True),
         "conv2d",
     ),
+    "fully connected": (
+        lambda m, x: m.act(functional.linear(x, m.square, m.bn.bias[:1].expand(6)) + x),
+        "linear + residual + relu",
+    ),
+    "fully connected, aten": (
+        lambda m, x: torch.sigmoid(torch.ops.aten.linear.default(x, m.square)), "linear + sigmoid",
+    ),
+    "fully connected, normalised": (lambda m, x: m.bn(functional.linear(x, m.square)), "1× linear, 1× batch_norm"),
+    "fully connected, broadcast residual": (
+        lambda m, x: functional.linear(x, m.square) + x.mean(0), "linear + residual",
+    ),
     # Code that expects values in the order of a contiguous tensor.
     "view": (lambda m, x: m.conv(x).view(x.size(0), -1), "conv2d"),
     "view_as": (lambda m, x: m.conv(x).view_as(x.flatten(1)), "conv2d"),

@@ -32,34 +32,33 @@ CLASSIFIERS = {
         models.resnet18,
         64,
         "  ours: 9× conv2d + batch_norm + relu, 8× conv2d + batch_norm + residual + relu, 3× conv2d + batch_norm, "
-        "1× max_pool2d, 1× adaptive_avg_pool2d\n"
-        "  left to torch: 1× Linear",
+        "1× max_pool2d, 1× adaptive_avg_pool2d, 1× linear",
     ),
     "resnext": (
         small_resnext,
         64,
         "  ours: 11× conv2d + batch_norm + relu, 5× conv2d + batch_norm + residual + relu, 4× conv2d + batch_norm, "
-        "1× max_pool2d, 1× adaptive_avg_pool2d\n"
-        "  left to torch: 1× Linear",
+        "1× max_pool2d, 1× adaptive_avg_pool2d, 1× linear",
     ),
     "mobilenet_v2": (
         models.mobilenet_v2,
         64,
-        "  ours: 42× conv2d + batch_norm, 10× conv2d + batch_norm + residual, 1× adaptive_avg_pool2d\n"
-        "  left to torch: 35× ReLU6, 1× Linear",
+        "  ours: 42× conv2d + batch_norm, 10× conv2d + batch_norm + residual, 1× adaptive_avg_pool2d, "
+        "1× linear\n"
+        "  left to torch: 35× ReLU6",
     ),
     "densenet121": (
         models.densenet121,
         48,
         "  ours: 62× batch_norm + relu, 61× conv2d, 59× conv2d + batch_norm + relu, 3× avg_pool2d, 1× max_pool2d, "
-        "1× adaptive_avg_pool2d\n"
-        "  left to torch: 62× cat, 1× Linear",
+        "1× adaptive_avg_pool2d, 1× linear\n"
+        "  left to torch: 62× cat",
     ),
     "shufflenet_v2_x0_5": (
         models.shufflenet_v2_x0_5,
         64,
-        "  ours: 37× conv2d + batch_norm + relu, 19× conv2d + batch_norm, 1× max_pool2d\n"
-        "  left to torch: 16× cat, 16× floordiv, 16× transpose, 13× chunk, 1× mean, 1× Linear",
+        "  ours: 37× conv2d + batch_norm + relu, 19× conv2d + batch_norm, 1× max_pool2d, 1× linear\n"
+        "  left to torch: 16× cat, 16× floordiv, 16× transpose, 13× chunk, 1× mean",
     ),
 }
 
@@ -104,7 +103,12 @@ def test_segmentation(name):
 
 
 DETECTORS = {
-    "fasterrcnn_resnet50_fpn": ["backbone (BackboneWithFPN)", "rpn.head.conv (Sequential)", "MultiScaleRoIAlign: 1"],
+    "fasterrcnn_resnet50_fpn": [
+        "backbone (BackboneWithFPN)",
+        "rpn.head.conv (Sequential)",
+        "box_head (TwoMLPHead)\n  ours: 2× linear + relu",
+        "MultiScaleRoIAlign: 1",
+    ],
     "maskrcnn_resnet50_fpn": ["backbone (BackboneWithFPN)", "roi_heads.mask_head (MaskRCNNHeads)", "RoIAlign: 2"],
     "retinanet_resnet50_fpn": ["backbone (BackboneWithFPN)", "head.regression_head.conv (Sequential)"],
 }
@@ -138,6 +142,7 @@ def test_detector_in_bfloat16():
     fast = saccade.accelerate(model, ([torch.rand(3, 60, 80)],), dtype=torch.bfloat16)
     assert fast.backbone.body.conv1.weight.dtype == torch.bfloat16
     assert fast.backbone.body.bn1.running_var.dtype == torch.float32
+    assert fast.roi_heads.box_predictor.cls_score.weight.dtype == torch.float32
     assert fast.roi_heads.box_head.fc6.weight.dtype == torch.float32
     (found,) = fast([torch.rand(3, 60, 80)])
     assert found["boxes"].dtype == torch.float32
@@ -150,3 +155,13 @@ def test_frozen_batch_norm_of_ours():
     fast = saccade.accelerate(model.eval(), x)
     assert saccade.explain(fast).endswith("ours: 1× conv2d + batch_norm + relu")
     assert_close(fast(x), model(x).detach(), "reduction")
+
+
+def test_transformer():
+    model = models.VisionTransformer(32, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5).eval()
+    torch.nn.init.normal_(model.heads.head.weight)
+    images = torch.rand(2, 3, 32, 32)
+    fast = saccade.accelerate(model, images)
+    assert "linear" in saccade.explain(fast)
+    with torch.no_grad():
+        assert_close(fast(images), model(images), "reduction")

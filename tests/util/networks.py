@@ -13,6 +13,7 @@ class Net(nn.Module):
         super().__init__()
         self.conv, self.bn = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
         self.conv2, self.bn2 = nn.Conv2d(4, 4, 1, bias=False), nn.BatchNorm2d(4, eps=1e-3)
+        self.register_buffer("square", torch.randn(6, 6))  # for rows of six
         self.act, self.act_ = nn.ReLU(), nn.ReLU(inplace=True)
         for bn in (self.bn, self.bn2):
             nn.init.normal_(bn.running_mean)

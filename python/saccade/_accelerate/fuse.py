@@ -1,4 +1,4 @@
-"""Rewrites a graph: convolutions, batch normalisations and poolings become ours, with what follows them fused in."""
+"""Rewrites a graph: convolutions, full connections, normalisations and poolings become ours, with what follows them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from torch.nn import functional
 
 from saccade import nn as ours
 from saccade._accelerate import runtime
-from saccade._accelerate.match import Modules, activation_of, bind, mutates, sum_of
+from saccade._accelerate.match import Modules, activation_of, bind, flattened, mutates, reads_shape, sum_of
 from saccade._accelerate.trace import leaves
 
-__all__ = ["HEADS", "POOLS", "fuse"]
+__all__ = ["HEADS", "POOLS", "RESULTS", "fuse"]
 
 _aten = torch.ops.aten
 _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
 _TRANSPOSED_CONVS = (torch.conv_transpose2d, functional.conv_transpose2d, _aten.conv_transpose2d.input)
 _CONVS = (torch.conv2d, functional.conv2d, _aten.conv2d.default)
+_LINEAR = ("input", "weight", "bias")
+_LINEARS = (functional.linear, _aten.linear.default)
 _STATISTICS_FIRST = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 _WEIGHT_FIRST = (
     "input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps", "cudnn_enabled",
@@ -45,7 +47,9 @@ _POOL_CALLS: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = {
 }
 POOLS = (runtime.max_pool2d, runtime.avg_pool2d, runtime.adaptive_avg_pool2d)
 _CONVOLUTIONS = (runtime.conv2d, runtime.conv_transpose2d)
-HEADS = (*_CONVOLUTIONS, runtime.batch_norm)
+_OF_IMAGES = (*_CONVOLUTIONS, runtime.batch_norm, *POOLS)
+HEADS = (*_CONVOLUTIONS, runtime.batch_norm, runtime.linear, runtime.linear_of_maps)
+RESULTS = (*HEADS, *POOLS, runtime.add_enlarged)  # none is a view of something
 
 
 def fuse(graph: fx.Graph, modules: Modules) -> None:
@@ -55,6 +59,12 @@ def fuse(graph: fx.Graph, modules: Modules) -> None:
             call = _ours(graph, node, modules)
         if call is not None:
             _replace(graph, [node], call)
+    for node in list(graph.nodes):
+        if node.target is runtime.linear:
+            _take_flattening(graph, node, modules)
+        elif (terms := sum_of(node)) is not None:
+            first, second, _ = terms
+            _add_enlarged(graph, node, first, second, modules) or _add_enlarged(graph, node, second, first, modules)
     # Backwards: where a sum has two convolutions, the last one to run takes the other's result as its residual.
     for node in reversed(list(graph.nodes)):
         if node.target in HEADS:
@@ -103,6 +113,8 @@ def _from_module(graph: fx.Graph, node: fx.Node, module: nn.Module) -> fx.Node |
         return graph.call_function(
             runtime.conv_transpose2d, (input, attribute("weight"), attribute("bias")), sizes
         )  # fmt: skip
+    if isinstance(module, nn.Linear) and _unchanged(module, nn.Linear):
+        return graph.call_function(runtime.linear, (input, attribute("weight"), attribute("bias")))
     fixed = isinstance(module, leaves()) and hasattr(module, "running_var")
     if fixed or (
         isinstance(module, (nn.BatchNorm2d, nn.SyncBatchNorm, ours.SyncBatchNorm))
@@ -139,6 +151,9 @@ def _from_function(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
         arguments = bind(node, _TRANSPOSED)
         input, weight, bias = arguments.pop("input"), arguments.pop("weight"), arguments.pop("bias", None)
         return graph.call_function(runtime.conv_transpose2d, (input, weight, bias), arguments)
+    elif node.target in _LINEARS:
+        arguments = bind(node, _LINEAR)
+        return graph.call_function(runtime.linear, tuple(map(arguments.get, _LINEAR)))
     elif node.target in _NORMS:
         arguments = bind(node, _NORMS[node.target])
         mean, var = arguments.get("running_mean"), arguments.get("running_var")
@@ -151,6 +166,15 @@ def _from_function(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
         if arguments.pop("return_indices", False) is False and set(arguments) <= set(names):
             return graph.call_function(pool, (arguments.pop("input"),), arguments)
     return None
+
+
+def _take_flattening(graph: fx.Graph, node: fx.Node, modules: Modules) -> None:
+    """Give a fully connected layer the maps that were flattened for it alone."""
+    before = node.args[0]
+    if isinstance(before, fx.Node) and len(before.users) == 1 and flattened(before, modules) is not None:
+        with graph.inserting_before(node):
+            call = graph.call_function(runtime.linear_of_maps, (flattened(before, modules), *node.args[1:]))
+        _replace(graph, [before, node], call)
 
 
 # ---- What follows is fused in ----------------------------------------------------------------------------------------
@@ -230,9 +254,35 @@ def _free_views(graph: fx.Graph, modules: Modules) -> None:
 def _share_inputs(graph: fx.Graph, modules: Modules) -> None:
     """Reorder an input once that several of our calls read."""
     for node in [node for node in graph.nodes if node.op == "placeholder"]:
-        readers = [user for user in node.users if user.target in (*HEADS, *POOLS) and user.args[0] is node]
+        readers = [user for user in node.users if user.target in _OF_IMAGES and user.args[0] is node]
         if len(readers) > 1 and not any(mutates(user, modules) for user in node.users):
             with graph.inserting_after(node):
                 ordered = graph.call_function(runtime.channels_last, (node,))
             for reader in readers:
                 reader.update_arg(0, ordered)
+
+
+# ---- Enlarged and added ----------------------------------------------------------------------------------------------
+
+
+def _add_enlarged(graph: fx.Graph, node: fx.Node, term: Any, other: Any, modules: Modules) -> bool:
+    """Whether ``other`` is enlarged only to be added, in ``node``, to a result of ours that can take the sum."""
+    coarse = _enlarged(other)
+    if coarse is None or not isinstance(term, fx.Node) or term.target not in RESULTS:
+        return False
+    if not all(user is node or reads_shape(user) for user in term.users) or _overwritten_between(other, node, modules):
+        return False
+    with graph.inserting_before(node):
+        call = graph.call_function(runtime.add_enlarged, (term, *coarse))
+    _replace(graph, [other, node], call)
+    return True
+
+
+def _enlarged(value: Any) -> tuple[Any, Any] | None:
+    """Of an enlargement to a size by nearest neighbours, read by its sum alone: what is enlarged, and the size."""
+    if not isinstance(value, fx.Node) or value.target is not functional.interpolate or len(value.users) > 1:
+        return None
+    arguments = bind(value, ("input", "size", "scale_factor", "mode"))
+    others = [value for name, value in arguments.items() if name not in ("input", "size", "mode")]
+    plain = arguments.get("mode", "nearest") == "nearest" and not any(others)
+    return (arguments["input"], arguments["size"]) if plain and arguments.get("size") is not None else None

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from saccade.ops._activation import Activation
 
-__all__ = ["Modules", "activation_of", "bind", "call_name", "mutates", "sum_of"]
+__all__ = ["Modules", "activation_of", "bind", "call_name", "flattened", "mutates", "reads_shape", "sum_of"]
 
 Modules: TypeAlias = Mapping[str, nn.Module]
 _aten = torch.ops.aten
@@ -84,6 +84,26 @@ def sum_of(node: fx.Node) -> tuple[Any, Any, bool] | None:
     if set(arguments) - {"alpha"} != {"input", "other"} or arguments.get("alpha", 1) != 1:
         return None
     return arguments["input"], arguments["other"], in_place
+
+
+def flattened(node: fx.Node, modules: Modules) -> Any:
+    """What a node flattens from dimension 1 on, or None."""
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        plain = type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
+        return node.args[0] if plain and len(node.args) == 1 else None
+    if node.target not in ("flatten", torch.flatten, _aten.flatten.using_ints):
+        return None
+    arguments = bind(node, ("input", "start_dim", "end_dim"))
+    plain = (arguments.get("start_dim", 0), arguments.get("end_dim", -1)) == (1, -1)
+    return arguments.get("input") if plain else None
+
+
+def reads_shape(node: fx.Node) -> bool:
+    """Whether a node reads a tensor's shape and nothing else of it."""
+    if node.op == "call_method":
+        return str(node.target) in ("size", "dim")
+    return bool(node.target is getattr and node.args[1] == "shape")
 
 
 def mutates(node: fx.Node, modules: Modules) -> bool:

@@ -35,8 +35,9 @@ def accelerate(model: nn.Module, example_inputs: Any = None, *, dtype: torch.dty
     """The same model for inference, on saccade's kernels.
 
     Convolutions are fused with the batch normalisation, the residual and the activation that follow them, and run in
-    channels_last; poolings are replaced. A model whose forward cannot be turned into a graph (control flow that depends
-    on the data, lists of images) keeps its code, and the largest parts inside it that can are rewritten.
+    channels_last; fully connected layers take along the residual and the activation; poolings are replaced. A model
+    whose forward cannot be turned into a graph (control flow that depends on the data, lists of images) keeps its code,
+    and the largest parts inside it that can are rewritten.
     :func:`explain` says what was done and what was not.
 
     Args:
@@ -66,7 +67,7 @@ def accelerate(model: nn.Module, example_inputs: Any = None, *, dtype: torch.dty
     _check(model, dtype)
     fast = copy.deepcopy(model).requires_grad_(False)
     report = Report()
-    known = all(_is_torchvision(inner) for inner in fast.modules())
+    known = all(map(_is_known, fast.modules()))
     _Walk(report, dtype, any_layout=known and _is_detector(fast)).visit(fast, "")
     setattr(fast, _REPORT, report)
     if example_inputs is not None:
@@ -109,7 +110,7 @@ class _Walk:
         self._seen: set[nn.Module] = set()
 
     def visit(self, module: nn.Module, name: str) -> None:
-        if module in self._seen or not any(isinstance(inner, _work()) for inner in module.modules()):
+        if module in self._seen or not any(map(self._is_work, module.modules())):
             return
         self._seen.add(module)
         kind = type(module).__name__
@@ -129,6 +130,10 @@ class _Walk:
             return
         self._report.fused[name] = kind, region.summary
         module.forward = region
+
+    def _is_work(self, module: nn.Module) -> bool:
+        # Heads of fully connected layers alone keep their dtype: scores and offsets of boxes are told apart by it.
+        return isinstance(module, _work()) or (self._dtype is None and isinstance(module, nn.Linear))
 
 
 def _poolers() -> type[nn.Module] | None:
@@ -152,9 +157,9 @@ def _our_pooler(pool: Any) -> nn.Module:
     return ours.eval()
 
 
-def _is_torchvision(module: nn.Module) -> bool:
-    return type(module).__module__.startswith(("torch.nn.modules.", "torchvision."))
+def _is_known(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(("torch.nn.modules.", "torchvision.", "saccade."))
 
 
 def _is_detector(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torchvision.models.detection.")
+    return type(module).__module__.startswith(("torchvision.models.detection.", "saccade.models.detection."))

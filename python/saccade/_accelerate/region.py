@@ -12,6 +12,8 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from saccade._accelerate.fuse import fuse
+from saccade._accelerate.lifetimes import MEMORY, plan_memory
+from saccade._accelerate.memory import Memory
 from saccade._accelerate.report import summarize
 from saccade._accelerate.trace import leaves, required_arguments, trace
 
@@ -34,7 +36,8 @@ class Region:
             any_layout: whether who uses the outputs copes with channels_last.
         """
         # A module that stays one node has no graph of its own: seen from outside it is one.
-        alone = type(module).__module__.startswith("torch.nn.modules") or isinstance(module, leaves())
+        home = type(module).__module__
+        alone = home.startswith(("torch.nn.modules", "saccade.nn")) or isinstance(module, leaves())
         root = nn.Sequential(module) if alone and not isinstance(module, nn.Sequential) else module
         graph = trace(root)
         modules = dict(root.named_modules())
@@ -44,7 +47,9 @@ class Region:
         self.any_layout = any_layout
         fuse(graph, modules)
         self.summary = summarize(graph, modules)
-        self._calls, self._run = _compiled(graph, modules)
+        plan_memory(graph)
+        self._memory = Memory()
+        self._calls, self._run = _compiled(graph, modules, self._memory)
         self.__signature__ = inspect.signature(module.forward)
         if dtype is not None:
             _convert(module, dtype)
@@ -68,6 +73,7 @@ class Region:
 
     def _graph(self, *inputs: Any) -> Any:
         result = self._run(self._calls, *inputs)
+        self._memory.end_call()
         return result if self.any_layout else as_eager(result, inputs)
 
     def _required_only(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
@@ -92,8 +98,10 @@ def as_eager(result: Any, inputs: Sequence[Any]) -> Any:
     )
 
 
-def _compiled(graph: fx.Graph, modules: dict[str, nn.Module]) -> tuple[SimpleNamespace, Callable[..., Any]]:
-    """The modules that the graph uses under short names, and its code, a function of them and the inputs.
+def _compiled(
+    graph: fx.Graph, modules: dict[str, nn.Module], memory: Memory
+) -> tuple[SimpleNamespace, Callable[..., Any]]:
+    """What the graph uses, modules under short names, and its code, a function of that and the inputs.
 
     Each part of a path such as ``layer1.0.conv1`` would cost a search through a module's attributes.
     """
@@ -101,13 +109,14 @@ def _compiled(graph: fx.Graph, modules: dict[str, nn.Module]) -> tuple[SimpleNam
     for node in graph.nodes:
         if node.op == "call_module" or (node.op == "get_attr" and node.target in modules):
             node.target = names.setdefault(node.target, f"m{len(names)}")
-        elif node.op == "get_attr":
+        elif node.op == "get_attr" and node.target != MEMORY:
             owner, _, attribute = node.target.rpartition(".")
             node.target = f"{names.setdefault(owner, f'm{len(names)}')}.{attribute}"
     code = graph.python_code("self")
     scope = dict(code.globals)
     exec(code.src, scope)
-    return SimpleNamespace(**{short: modules[name] for name, short in names.items()}), scope["forward"]
+    used = {short: modules[name] for name, short in names.items()}
+    return SimpleNamespace(**used, **{MEMORY: memory}), scope["forward"]
 
 
 def _holds_tensors(value: Any) -> bool:

@@ -45,7 +45,9 @@ class Report:
         if self.left:
             rows = [f"  {name or 'the model'} ({kind}): {reason}" for name, kind, reason in self.left]
             parts.append("\n".join(["run as they are, their parts rewritten where listed above:", *rows]))
-        return "\n".join(parts) or "nothing to rewrite: no convolution, batch normalisation or pooling"
+        return "\n".join(parts) or (
+            "nothing to rewrite: no convolution, fully connected layer, batch normalisation or pooling"
+        )
 
 
 def summarize(graph: fx.Graph, modules: Modules) -> Fused:
@@ -61,7 +63,7 @@ def summarize(graph: fx.Graph, modules: Modules) -> Fused:
 
 
 def _description(node: fx.Node) -> str:
-    parts = [node.target.__name__]  # type: ignore[union-attr]
+    parts = [node.target.__name__.removesuffix("_of_maps")]  # type: ignore[union-attr]
     parts += ["batch_norm"] if node.kwargs.get("norm") is not None else []
     parts += ["residual"] if node.kwargs.get("residual") is not None else []
     parts += [str(node.kwargs["activation"])] if node.kwargs.get("activation") is not None else []

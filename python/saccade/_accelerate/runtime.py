@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from saccade import ops
+from saccade._accelerate.memory import Memory
+from saccade.ops import _linear
 from saccade.ops._activation import Activation, activate
 from saccade.ops._folded import folded_batch_norm
+from saccade.ops._roi import is_channels_last
+from saccade.ops.conv2d import conv2d_fused_out
 from saccade.ops.conv_transpose2d import conv_transpose2d_fused
 
 # Running mean and variance, weight, bias, eps.
@@ -36,16 +42,27 @@ def conv2d(
     norm: Norm | None = None,
     residual: Any = None,
     activation: Activation = None,
+    in_place: bool = False,
+    memory: Memory | None = None,
 ) -> Tensor:
-    """A convolution and what was fused into it."""
+    """A convolution and what was fused into it.
+
+    Args:
+        in_place: whether the residual may be written over.
+        memory: for the result.
+    """
     input = channels_last(input)
     scale, shift = (None, None) if norm is None else folded_batch_norm(*norm)
     sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    ours = memory is not None and _is_overwritable(input, (weight, bias, scale, shift))
 
     def run(residual: Any, activation: Activation) -> Tensor:
-        return ops.conv2d_fused(
-            input, weight, bias, **sizes, scale=scale, shift=shift, residual=residual, activation=activation
-        )
+        fused = {**sizes, "scale": scale, "shift": shift, "residual": residual, "activation": activation}
+        if ours and in_place and residual is not None and _is_overwritable(residual):
+            return conv2d_fused_out(lambda _: residual, input, weight, bias, **fused)
+        if ours and memory is not None:
+            return conv2d_fused_out(partial(memory.channels_last, input.dtype), input, weight, bias, **fused)
+        return ops.conv2d_fused(input, weight, bias, **fused)
 
     return _with_residual(run, residual, activation)
 
@@ -79,6 +96,51 @@ def batch_norm(input: Tensor, norm: Norm, *, residual: Any = None, activation: A
         )  # fmt: skip
 
     return _with_residual(run, residual, activation)
+
+
+def linear(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, residual: Any = None, activation: Activation = None
+) -> Tensor:
+    """A fully connected layer and what was fused into it."""
+
+    def run(residual: Any, activation: Activation) -> Tensor:
+        return _linear.linear_fused(input, weight, bias, residual=residual, activation=activation)
+
+    return _with_residual(run, residual, activation)
+
+
+def linear_of_maps(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, residual: Any = None, activation: Activation = None
+) -> Tensor:
+    """The same of ``input.flatten(1)``."""
+    if residual is not None:
+        return linear(input.flatten(1), weight, bias, residual=residual, activation=activation)
+    return _linear.linear_of_maps(input, weight, bias, activation=activation)
+
+
+def add_enlarged(input: Tensor, coarse: Tensor, size: Any) -> Tensor:
+    """``input + interpolate(coarse, size)``, by nearest neighbours, written over ``input`` where that saves memory.
+
+    A pyramid's maps are twice as large from one level to the next: then the sum needs no enlarged map.
+    """
+    doubled = input.dim() == coarse.dim() == 4 and input.shape == (
+        *coarse.shape[:2], 2 * coarse.shape[2], 2 * coarse.shape[3],
+    )  # fmt: skip
+    wanted = isinstance(size, (tuple, list)) and tuple(size) == input.shape[2:]
+    if not (doubled and wanted and input.dtype == coarse.dtype and _is_overwritable(input, (coarse,))):
+        return input + functional.interpolate(coarse, size)
+    input.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).add_(coarse[:, :, :, None, :, None])
+    return input
+
+
+def _is_overwritable(value: Tensor, others: tuple[Tensor | None, ...] = ()) -> bool:
+    """Whether a value that nothing reads later may be written over: on the CPU, channels_last, without gradients."""
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    tensors = [tensor for tensor in (value, *others) if tensor is not None]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return False
+    return type(value) is Tensor and value.device.type == "cpu" and value.dim() == 4 and is_channels_last(value)
 
 
 def _with_residual(run: Callable[[Any, Activation], Tensor], residual: Any, activation: Activation) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -121,6 +122,32 @@ def conv2d_fused(
     return output.squeeze(0) if input.dim() == 3 else output
 
 
+def conv2d_fused_out(
+    out: Callable[[list[int]], Tensor],
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: Size = 1,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    residual: Tensor | None = None,
+    activation: Activation = None,
+) -> Tensor:
+    """As :func:`conv2d_fused`, into the tensor that ``out`` gives for a shape: it lies as ``input`` does, and is not
+    part of it; with one group it may be the residual. Without gradients."""
+    batch, weight, bias, packed, *sizes = _arguments(
+        "conv2d_fused", input, weight, bias, stride, padding, dilation, groups, None
+    )
+    result = out(output_shape(batch, weight, *sizes[:3]))
+    further = scale, shift, residual, ACTIVATIONS[activation], result
+    call(torch.ops.saccade._conv2d_fused_out, batch, weight, bias, packed, *sizes, *further)
+    return result
+
+
 def explain_conv2d(
     input: Tensor,
     weight: Tensor,
@@ -196,6 +223,11 @@ def _(
 ) -> Tensor:  # fmt: skip
     shape = output_shape(input, weight, stride, padding, dilation)
     return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=memory_format(input))
+
+
+@torch.library.register_fake("saccade::_conv2d_fused_out")
+def _(*_: Any) -> None:
+    return None
 
 
 @torch.library.register_fake("saccade::_conv2d_pack")

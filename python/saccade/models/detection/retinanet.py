@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saccade import ops
 from saccade.models._checks import positive
 from saccade.models._registry import register
-from saccade.models.detection._findings import above, clip_boxes, conv_block, rows_of, suppress
+from saccade.models.detection._findings import clip_boxes, conv_block, rows_of, suppress
 from saccade.models.detection.anchors import AnchorGenerator
 from saccade.models.detection.backbone import FPNBackbone, small_resnet
 from saccade.models.detection.box_coder import BoxCoder
@@ -24,6 +24,7 @@ from saccade.models.detection.transform import DetectionTransform, ImageBatch, T
 from saccade.models.residual import NormLayer
 from saccade.models.resnet import resnet50
 from saccade.nn import BatchNorm2d, Conv2d
+from saccade.ops._best_above import best_above
 from saccade.ops.feature_pyramid_network import LastLevelP6P7
 
 __all__ = ["RetinaNet", "RetinaNetHead", "retinanet_resnet50_fpn", "retinanet_small"]
@@ -181,19 +182,13 @@ class RetinaNet(Detector):
     def _detections(
         self, logits: Tensor, codes: Tensor, anchors: Tensor, counts: list[int], sizes: list[tuple[int, int]]
     ) -> list[Target]:
-        image, anchor, label = above(logits, _logit(self.score_thresh) - 1e-3)  # most are out without a sigmoid
-        scores = logits[image, anchor, label].sigmoid()
+        # By logits: most are out without a sigmoid. The margin is for its rounding.
+        sections = [count * logits.shape[2] for count in counts]
+        index, _ = best_above(logits.flatten(1), sections, _logit(self.score_thresh) - 1e-3, self.topk_candidates)
+        scores = logits.flatten()[index].sigmoid()
         good = scores > self.score_thresh
-        image, anchor, label, scores = image[good], anchor[good], label[good], scores[good]
-        level = torch.repeat_interleave(torch.tensor(counts, device=anchors.device))[anchor]
-        # The best of each image and map: sorted by score within the group, cut by the rank there.
-        group = image * len(counts) + level
-        order = scores.argsort(descending=True, stable=True)
-        order = order[group[order].argsort(stable=True)]
-        sizes_of = torch.bincount(group, minlength=len(sizes) * len(counts))
-        rank = torch.arange(len(order), device=order.device) - (sizes_of.cumsum(0) - sizes_of)[group[order]]
-        order = order[rank < self.topk_candidates]
-        image, anchor, label, scores = image[order], anchor[order], label[order], scores[order]
+        scores = scores[good]
+        image, anchor, label = torch.unravel_index(index[good], logits.shape)
         boxes = clip_boxes(self.box_coder.decode(codes[image, anchor], anchors[anchor]), image, sizes)
         kept = suppress(boxes, scores, image, label, len(sizes), self.nms_thresh, self.detections_per_img)
         return [{"boxes": boxes[keep], "labels": label[keep], "scores": scores[keep]} for keep in kept]
