@@ -129,7 +129,8 @@ def _replace_heads(model: Any, maps: dict[str, torch.Tensor], *, dictionary: boo
     if not hasattr(model, "rpn"):
         count = sum(9 * level[0, 0].numel() for level in maps.values())
         logits, codes = draw(1, count, 91, scale=1.5, shift=-8), draw(1, count, 4, scale=0.2)
-        result = {"cls_logits": logits, "bbox_regression": codes} if dictionary else (logits, codes)
+        parts = [part.clone() for part in logits.split([9 * level[0, 0].numel() for level in maps.values()], 1)]
+        result = {"cls_logits": logits, "bbox_regression": codes} if dictionary else (parts, codes)
         return _replace(model, "head", _Result(result))
     levels = list(maps.values())
     logits = [draw(1, 3, *level.shape[-2:], scale=2.0, shift=-2) for level in levels]

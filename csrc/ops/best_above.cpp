@@ -12,17 +12,16 @@ namespace {
 constexpr std::int64_t kPiece = 1 << 18;  // values that one thread looks at in turn, 1 MB
 
 struct Piece {
-  std::int64_t group, begin, end;  // of all values; a group is a section of a row
+  std::int64_t row, section, begin, end;  // of the section's values
 };
 
-std::vector<Piece> pieces_of(std::int64_t rows, const std::vector<std::int64_t>& sections) {
+std::vector<Piece> pieces_of(const std::vector<TensorView>& sections) {
   std::vector<Piece> pieces;
-  std::int64_t group = 0, first = 0;
-  for (std::int64_t row = 0; row < rows; ++row) {
-    for (const std::int64_t length : sections) {
+  for (std::int64_t row = 0; row < sections.at(0).size(0); ++row) {
+    for (std::size_t s = 0; s < sections.size(); ++s) {
+      const std::int64_t length = sections[s].size(1), first = row * length;
       for (std::int64_t begin = 0; begin < length; begin += kPiece)
-        pieces.push_back({group, first + begin, first + std::min(begin + kPiece, length)});
-      first += length, ++group;
+        pieces.push_back({row, static_cast<std::int64_t>(s), first + begin, first + std::min(begin + kPiece, length)});
     }
   }
   return pieces;
@@ -60,48 +59,53 @@ std::vector<Above<T>> best_of(const T* values, const Piece& piece, T threshold, 
 }
 
 template <class T>
-BestAbove best(const TensorView& values, const std::vector<std::int64_t>& sections, T threshold, std::int64_t most) {
-  const std::vector<Piece> pieces = pieces_of(values.size(0), sections);
+BestAbove best(const std::vector<TensorView>& sections, T threshold, std::int64_t most) {
+  const std::vector<Piece> pieces = pieces_of(sections);
   std::vector<std::vector<Above<T>>> found(pieces.size());
   parallel_for_dynamic(static_cast<std::int64_t>(pieces.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) found[i] = best_of(values.ptr<const T>(), pieces[i], threshold, most);
+    for (std::int64_t i = begin; i < end; ++i)
+      found[i] = best_of(sections[pieces[i].section].ptr<const T>(), pieces[i], threshold, most);
   });
+  std::vector<std::int64_t> before = {0};  // columns of the sections before
+  for (const TensorView& section : sections) before.push_back(before.back() + section.size(1));
   BestAbove result;
-  result.counts.assign(values.size(0) * sections.size(), 0);
   for (std::size_t i = 0; i < pieces.size();) {
-    const std::int64_t group = pieces[i].group;
+    const Piece& first = pieces[i];
     std::vector<Above<T>> all = std::move(found[i]);
-    for (++i; i < pieces.size() && pieces[i].group == group; ++i)
+    for (++i; i < pieces.size() && pieces[i].row == first.row && pieces[i].section == first.section; ++i)
       all.insert(all.end(), found[i].begin(), found[i].end());
     keep_best(all, most);
     std::sort(all.begin(), all.end(), better<T>);
-    for (const Above<T>& one : all) result.index.push_back(one.index);
-    result.counts[group] = static_cast<std::int64_t>(all.size());
+    const std::int64_t shift = before[first.section] - first.row * sections[first.section].size(1);
+    for (const Above<T>& one : all) {
+      result.value.push_back(static_cast<double>(one.value));
+      result.row.push_back(first.row);
+      result.column.push_back(one.index + shift);
+    }
   }
   return result;
 }
 
 }  // namespace
 
-void check_best_above(const TensorView& values, const std::vector<std::int64_t>& sections, std::int64_t most) {
+void check_best_above(const std::vector<TensorView>& sections, std::int64_t most) {
   const char* op = "best_above";
-  require_shape(op, "values", values, "(N, R)", {-1, -1});
-  require_type(values.dtype == DType::kFloat32 || values.dtype == DType::kFloat64, op,
-               ": values must be float32 or float64, got ", dtype_name(values.dtype));
-  std::int64_t sum = 0;
-  for (const std::int64_t length : sections) {
-    require(length >= 0, op, ": sections must not be negative, got ", length);
-    require(length <= values.size(1) - sum, op, ": sections must add up to ", values.size(1), ", got more");
-    sum += length;
+  require(!sections.empty(), op, ": sections must not be empty");
+  for (const TensorView& section : sections) {
+    require_shape(op, "a section", section, "(N, R)", {-1, -1});
+    require_type(section.dtype == DType::kFloat32 || section.dtype == DType::kFloat64, op,
+                 ": sections must be float32 or float64, got ", dtype_name(section.dtype));
+    require_same_dtype(op, "all sections", section, "the first", sections[0]);
+    require_same_device(op, "all sections", section, "the first", sections[0]);
+    require(section.size(0) == sections[0].size(0), op, ": sections must have the same number of rows, got ",
+            sections[0].size(0), " and ", section.size(0));
   }
-  require(sum == values.size(1), op, ": sections must add up to ", values.size(1), ", got ", sum);
   require(most >= 1, op, ": most must be at least 1, got ", most);
 }
 
-BestAbove best_above(const TensorView& values, const std::vector<std::int64_t>& sections, double threshold,
-                     std::int64_t most) {
-  return values.dtype == DType::kFloat64 ? best<double>(values, sections, threshold, most)
-                                         : best<float>(values, sections, static_cast<float>(threshold), most);
+BestAbove best_above(const std::vector<TensorView>& sections, double threshold, std::int64_t most) {
+  return sections.at(0).dtype == DType::kFloat64 ? best<double>(sections, threshold, most)
+                                                 : best<float>(sections, static_cast<float>(threshold), most);
 }
 
 }  // namespace saccade

@@ -11,26 +11,29 @@ from hypothesis import strategies as st
 import saccade
 from saccade.ops._best_above import best_above, best_above_by_sorting
 
+Best = list[tuple[float, int, int]]
 
-def _expected(values: torch.Tensor, sections: list[int], threshold: float, most: int) -> tuple[list[int], list[int]]:
-    index, counts = [], []
+
+def _expected(values: torch.Tensor, sections: list[int], threshold: float, most: int) -> Best:
+    best: Best = []
     for row, numbers in enumerate(values.numpy()):
         start = 0
         for length in sections:
             part = numbers[start : start + length]
-            order = np.argsort(-part, kind="stable")
-            order = [i for i in order if part[i] > threshold][:most]
-            index += [row * len(numbers) + start + int(i) for i in order]
-            counts.append(len(order))
+            order = [int(i) for i in np.argsort(-part, kind="stable") if part[i] > threshold]
+            best += [(float(part[i]), row, start + i) for i in order[:most]]
             start += length
-    return index, counts
+    return best
+
+
+def _best(found: tuple[torch.Tensor, ...]) -> Best:
+    return list(zip(*(part.tolist() for part in found), strict=True))
 
 
 def _check(values: torch.Tensor, sections: list[int], threshold: float, most: int) -> None:
     expected = _expected(values, sections, threshold, most)
     for find in (best_above, best_above_by_sorting):
-        index, counts = find(values, sections, threshold, most)
-        assert (index.tolist(), counts.tolist()) == expected
+        assert _best(find(values.split(sections, 1), threshold, most)) == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -53,8 +56,8 @@ def test_equal_values_come_by_index_and_nan_never() -> None:
 @pytest.mark.cuda
 def test_on_cuda() -> None:
     values = torch.randn(2, 5003, generator=torch.Generator().manual_seed(0))
-    index, counts = best_above(values.cuda(), [4000, 0, 1003], 0.5, 100)
-    assert (index.tolist(), counts.tolist()) == _expected(values, [4000, 0, 1003], 0.5, 100)
+    found = best_above(values.cuda().split([4000, 0, 1003], 1), 0.5, 100)
+    assert _best(found) == _expected(values, [4000, 0, 1003], 0.5, 100)
 
 
 def test_several_pieces_of_a_section() -> None:
@@ -70,7 +73,7 @@ def test_any_number_of_threads_gives_the_same() -> None:
     try:
         for count in (1, 2, 3):
             saccade.set_num_threads(count)
-            results.append(best_above(values, [2**19], 1.0, 1000)[0])
+            results.append(best_above([values], 1.0, 1000)[2])
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(results[0], other) for other in results[1:])
@@ -79,7 +82,7 @@ def test_any_number_of_threads_gives_the_same() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_any_sections(data: st.DataObject) -> None:
-    sections = data.draw(st.lists(st.integers(0, 90), max_size=4))
+    sections = data.draw(st.lists(st.integers(0, 90), min_size=1, max_size=4))
     rows = data.draw(st.integers(0, 3))
     seed, most = data.draw(st.integers(0, 99)), data.draw(st.integers(1, 100))
     values = torch.randn(rows, sum(sections), generator=torch.Generator().manual_seed(seed)).round(decimals=1)
@@ -95,24 +98,34 @@ def test_compiles() -> None:
     values = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
 
     def found(values: torch.Tensor) -> torch.Tensor:
-        index, counts = best_above(values, [20, 30], 0.0, 5)
-        return values.flatten()[index].sum() + counts.sum()
+        value, row, column = best_above(values.split([20, 30], 1), 0.0, 5)
+        return value.sum() + values[row, column].sum()
 
     torch.testing.assert_close(torch.compile(found, fullgraph=True, backend="eager")(values), found(values))
 
 
 @pytest.mark.parametrize(
-    ("values", "sections", "most", "error", "message"),
+    ("sections", "most", "error", "message"),
     [
-        (torch.zeros(3), [3], 1, ValueError, "best_above: values must have shape (N, R), got (3,)"),
-        (torch.zeros(1, 3).half(), [3], 1, TypeError, "best_above: values must be float32 or float64, got float16"),
-        (torch.zeros(1, 3), [-1, 4], 1, ValueError, "best_above: sections must not be negative, got -1"),
-        (torch.zeros(1, 3), [1, 3], 1, ValueError, "best_above: sections must add up to 3, got more"),
-        (torch.zeros(1, 3), [2], 1, ValueError, "best_above: sections must add up to 3, got 2"),
-        (torch.zeros(1, 3), [3], 0, ValueError, "best_above: most must be at least 1, got 0"),
+        ([], 1, ValueError, "sections must not be empty"),
+        ([torch.zeros(3)], 1, ValueError, "a section must have shape (N, R), got (3,)"),
+        ([torch.zeros(1, 3).half()], 1, TypeError, "sections must be float32 or float64, got float16"),
+        (
+            [torch.zeros(1, 3), torch.zeros(1, 3).double()],
+            1,
+            TypeError,
+            "all sections and the first must have the same dtype, got float64 and float32",
+        ),
+        (
+            [torch.zeros(1, 3), torch.zeros(2, 3)],
+            1,
+            ValueError,
+            "sections must have the same number of rows, got 1 and 2",
+        ),
+        ([torch.zeros(1, 3)], 0, ValueError, "most must be at least 1, got 0"),
     ],
 )
-def test_errors(values: torch.Tensor, sections: list[int], most: int, error: type[Exception], message: str) -> None:
+def test_errors(sections: list[torch.Tensor], most: int, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as raised:
-        best_above(values, sections, 0.0, most)
-    assert str(raised.value) == message
+        best_above(sections, 0.0, most)
+    assert str(raised.value) == f"best_above: {message}"

@@ -12,43 +12,44 @@ from saccade.ops._library import call
 __all__ = ["best_above", "best_above_by_sorting"]
 
 
-def best_above(values: Tensor, sections: Sequence[int], threshold: float, most: int) -> tuple[Tensor, Tensor]:
-    """In each section of each row, the ``most`` greatest values above ``threshold``.
+def best_above(sections: Sequence[Tensor], threshold: float, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """In each row of each section, the ``most`` greatest values above ``threshold``.
 
     Args:
-        values: ``(N, R)``, float32 or float64.
-        sections: lengths of the sections of a row; they add up to R.
+        sections: ``(N, R)`` each, float32 or float64: columns of a matrix that need not exist.
         threshold: NaN is not above it.
         most: at least 1.
 
     Returns:
-        Indices into ``values.flatten()``, section after section, in descending order of value, ties to the lower
-        index; and how many each section has, ``(N * len(sections),)``. Both int64.
+        Values, rows and columns of the matrix: row after row and section after section, in descending order of value,
+        ties to the lower column.
     """
-    found: tuple[Tensor, Tensor] = call(torch.ops.saccade._best_above, values, list(sections), threshold, most)
+    if not sections:
+        raise ValueError("best_above: sections must not be empty")
+    found: tuple[Tensor, Tensor, Tensor] = call(torch.ops.saccade._best_above, list(sections), threshold, most)
     return found
 
 
-def best_above_by_sorting(
-    values: Tensor, sections: Sequence[int], threshold: float, most: int
-) -> tuple[Tensor, Tensor]:
+def best_above_by_sorting(sections: Sequence[Tensor], threshold: float, most: int) -> tuple[Tensor, Tensor, Tensor]:
     """The same from torch's own operators, for devices without a kernel."""
-    index = torch.where(values.flatten() > threshold)[0]
-    lengths = torch.tensor(sections, device=values.device)
-    ends = lengths.repeat(values.shape[0]).cumsum(0)
-    group = torch.bucketize(index, ends, right=True)
-    order = values.flatten()[index].argsort(descending=True, stable=True)
+    values = torch.cat(list(sections), 1)
+    row, column = torch.where(values > threshold)
+    ends = torch.tensor([section.shape[1] for section in sections], device=values.device).cumsum(0)
+    group = row * len(sections) + torch.bucketize(column, ends, right=True)
+    order = values[row, column].argsort(descending=True, stable=True)
     order = order[group[order].argsort(stable=True)]
-    counts = torch.bincount(group, minlength=len(ends))
+    counts = torch.bincount(group, minlength=len(sections) * len(values))
     rank = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[group[order]]
-    return index[order[rank < most]], counts.clamp(max=most)
+    order = order[rank < most]
+    row, column = row[order], column[order]
+    return values[row, column], row, column
 
 
 torch.library.impl("saccade::_best_above", "CUDA", best_above_by_sorting)
 
 
 @torch.library.register_fake("saccade::_best_above")
-def _(values: Tensor, sections: list[int], threshold: float, most: int) -> tuple[Tensor, Tensor]:
+def _(sections: list[Tensor], threshold: float, most: int) -> tuple[Tensor, Tensor, Tensor]:
     count = torch.library.get_ctx().new_dynamic_size()
-    groups = values.shape[0] * len(sections)
-    return values.new_empty(count, dtype=torch.int64), values.new_empty(groups, dtype=torch.int64)
+    index = sections[0].new_empty(count, dtype=torch.int64)
+    return sections[0].new_empty(count), index, torch.empty_like(index)

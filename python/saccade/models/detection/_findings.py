@@ -40,6 +40,8 @@ def suppress(
 
     Returns, for each image, the indices of its ``best`` boxes in descending order of score.
     """
+    if images == 1:
+        return [ops.batched_nms(boxes, scores, group, iou_threshold, max_output=best)]
     keep = ops.batched_nms(boxes, scores, group * images + image, iou_threshold)
     owner = image[keep]
     counts = torch.bincount(owner, minlength=images).tolist()

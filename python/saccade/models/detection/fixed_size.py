@@ -130,10 +130,10 @@ def _by_regions(model: FasterRCNN, images: Tensor, most: int) -> dict[str, Tenso
 
 def _by_anchors(model: RetinaNet, images: Tensor, most: int) -> dict[str, Tensor]:
     batch, _ = model.transform(list(images))
-    logits, codes, anchors, counts = model.predict(batch)
+    logits, codes, anchors = model.predict(batch)
     levels, start = [], 0
-    for part in logits.sigmoid().split(counts, 1):
-        pairs = _best_pairs(part, model.score_thresh, min(most, model.topk_candidates))
+    for part in logits:
+        pairs = _best_pairs(part.sigmoid(), model.score_thresh, min(most, model.topk_candidates))
         levels.append(pairs._replace(region=pairs.region + start))
         start += part.shape[1]
     pairs = _Pairs(*(torch.cat(parts, 1) for parts in zip(*levels, strict=True)))

@@ -52,10 +52,10 @@ class _Branch(nn.Module):
             _initialize(self.conv, hidden_std)
         self.add_module(output, last)
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """``(N, A, columns)`` for the anchors of all maps."""
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """``(N, A, columns)`` for the anchors of each map."""
         last = getattr(self, self.output)
-        return torch.cat([rows_of(last(self.conv(level)), self.columns) for level in maps], 1)
+        return [rows_of(last(self.conv(level)), self.columns) for level in maps]
 
 
 def _initialize(module: nn.Module, std: float) -> None:
@@ -66,7 +66,7 @@ def _initialize(module: nn.Module, std: float) -> None:
 
 
 class RetinaNetHead(nn.Module):
-    """Logits ``(N, A, num_classes)`` and offsets ``(N, A, 4)`` of the anchors of all maps.
+    """Logits ``(N, A, num_classes)`` of the anchors of each map, and offsets ``(N, A, 4)`` of those of all.
 
     Args:
         in_channels, num_anchors, num_classes: of the maps, of each position, of the output.
@@ -80,9 +80,9 @@ class RetinaNetHead(nn.Module):
         self.classification_head = _Branch(in_channels, num_anchors, num_classes, "cls_logits", bias, hidden_std)
         self.regression_head = _Branch(in_channels, num_anchors, 4, "bbox_reg", 0.0, hidden_std)
 
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Logits and offsets."""
-        return self.classification_head(maps), self.regression_head(maps)
+        return self.classification_head(maps), torch.cat(self.regression_head(maps), 1)
 
 
 class RetinaNet(Detector):
@@ -143,21 +143,19 @@ class RetinaNet(Detector):
         if self.training:
             targets = check_targets(type(self).__name__, images, targets, range(self.num_classes))
         batch, targets = self.transform(images, targets if self.training else None)
-        logits, codes, anchors, counts = self.predict(batch)
+        logits, codes, anchors = self.predict(batch)
         if self.training:
             assert targets is not None
-            return self._losses(logits, codes, anchors, targets)
-        detections = self._detections(logits, codes, anchors, counts, batch.sizes)
+            return self._losses(torch.cat(logits, 1), codes, anchors, targets)
+        detections = self._detections(logits, codes, anchors, batch.sizes)
         return self.transform.postprocess(detections, batch.sizes, [(i.shape[-2], i.shape[-1]) for i in images])
 
-    def predict(self, batch: ImageBatch) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-        """Logits ``(N, A, C)``, offsets ``(N, A, 4)``, anchors ``(A, 4)`` of all maps, and how many each map has."""
+    def predict(self, batch: ImageBatch) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Logits ``(N, A, C)`` of the anchors of each map, offsets ``(N, A, 4)`` and anchors ``(A, 4)`` of all."""
         maps = list(self.backbone(batch.tensors).values())
         logits, codes = self.head(maps)
         anchors = self.anchor_generator(batch.tensors.shape[-2:], maps)
-        cells = zip(maps, self.anchor_generator.num_anchors_per_location(), strict=True)
-        counts = [level.shape[-2] * level.shape[-1] * per_cell for level, per_cell in cells]
-        return logits.to(anchors.dtype), codes.to(anchors.dtype), anchors, counts
+        return [level.to(anchors.dtype) for level in logits], codes.to(anchors.dtype), anchors
 
     def _losses(self, logits: Tensor, codes: Tensor, anchors: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         boxes = [target["boxes"].to(anchors.dtype) for target in targets]
@@ -180,16 +178,19 @@ class RetinaNet(Detector):
         }
 
     def _detections(
-        self, logits: Tensor, codes: Tensor, anchors: Tensor, counts: list[int], sizes: list[tuple[int, int]]
+        self, logits: list[Tensor], codes: Tensor, anchors: Tensor, sizes: list[tuple[int, int]]
     ) -> list[Target]:
         # By logits: most are out without a sigmoid. The margin is for its rounding.
-        sections = [count * logits.shape[2] for count in counts]
-        index, _ = best_above(logits.flatten(1), sections, _logit(self.score_thresh) - 1e-3, self.topk_candidates)
-        scores = logits.flatten()[index].sigmoid()
-        good = scores > self.score_thresh
-        scores = scores[good]
-        image, anchor, label = torch.unravel_index(index[good], logits.shape)
-        boxes = clip_boxes(self.box_coder.decode(codes[image, anchor], anchors[anchor]), image, sizes)
+        levels = [level.flatten(1) for level in logits]
+        value, image, column = best_above(levels, _logit(self.score_thresh) - 1e-3, self.topk_candidates)
+        scores = value.sigmoid()
+        if len(scores) and not scores.amin() > self.score_thresh:
+            good = torch.where(scores > self.score_thresh)[0]
+            scores, image, column = (part.index_select(0, good) for part in (scores, image, column))
+        anchor = column // self.num_classes
+        label = column - anchor * self.num_classes
+        codes = codes.flatten(0, 1).index_select(0, image * len(anchors) + anchor)
+        boxes = clip_boxes(self.box_coder.decode(codes, anchors.index_select(0, anchor)), image, sizes)
         kept = suppress(boxes, scores, image, label, len(sizes), self.nms_thresh, self.detections_per_img)
         return [{"boxes": boxes[keep], "labels": label[keep], "scores": scores[keep]} for keep in kept]
 
