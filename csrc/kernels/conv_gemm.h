@@ -33,6 +33,7 @@ struct ConvTile {
   const ConvFinish<E>* finish = nullptr;  // of rows; activation none or ReLU
   const std::int64_t* offsets = nullptr;
   std::int64_t panel_step = pitch;
+  std::int64_t ahead = 0;  // how far behind each row a later tile's lies, which is asked for beforehand; 0: none
 };
 
 // activation(sums * scale + shift + residual), scale and shift for each column or for each row.
@@ -46,6 +47,7 @@ struct ConvFinish {
   T* const* out;               // [count]
   const std::int64_t* places;  // of the columns of planes; null where they are neighbours
   Activation activation;
+  bool far = false;  // whether outputs and residual may lie in no cache: to be asked for beforehand
 };
 
 template <class T>

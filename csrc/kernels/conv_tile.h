@@ -66,6 +66,19 @@ SACCADE_HD void add_step(const typename Product::E* const (&rows)[Rows], std::in
   }
 }
 
+// Memory is slower than a tile's products: what they will be written to is asked for beforehand.
+template <class E, int Rows, int Registers>
+SACCADE_HD void fetch_outputs(const ConvFinish<E>& f) {
+  constexpr std::int64_t kLine = 64 / sizeof(E), kColumnsHere = Registers * kLanes<Accumulator<E>>;
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r) {
+    for (std::int64_t j = 0; j < kColumnsHere; j += kLine) {
+      __builtin_prefetch(f.out[r] + j, 1);
+      if (f.residual && f.residual[r] != f.out[r]) __builtin_prefetch(f.residual[r] + j);
+    }
+  }
+}
+
 template <class Product, int Rows, int Registers, bool Strided>
 void multiply_tile(const ConvTile<typename Product::E>& tile) {
   using E = typename Product::E;
@@ -78,6 +91,7 @@ void multiply_tile(const ConvTile<typename Product::E>& tile) {
 #pragma GCC unroll 4
     for (int v = 0; v < Registers; ++v)
       sum[r][v] = tile.accumulate ? load<V>(tile.sums + r * tile.pitch + v * kN) : V{};
+  if (tile.finish != nullptr && tile.finish->far) fetch_outputs<E, Rows, Registers>(*tile.finish);
   const A* panel = tile.panel;
   const std::int64_t pitch = tile.panel_step, step = Strided ? tile.step : 1;
   for (std::int64_t t = 0; t < tile.taps; ++t) {
@@ -86,6 +100,15 @@ void multiply_tile(const ConvTile<typename Product::E>& tile) {
     for (int r = 0; r < Rows; ++r)
       rows[r] = tile.offsets ? tile.rows[r] + tile.offsets[t] : tile.rows[t * tile.count + r];
     std::int64_t k = 0;
+    if (!Strided && tile.ahead != 0) {
+      constexpr std::int64_t kLine = 64 / sizeof(E);
+      while (k + kLine <= tile.depth) {
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; ++r) __builtin_prefetch(rows[r] + k + tile.ahead);
+        for (const std::int64_t end = k + kLine; k < end; k += Product::kWidth, panel += pitch)
+          add_step<Product, false>(rows, k, panel, sum);
+      }
+    }
     for (; k + Product::kWidth <= tile.depth; k += Product::kWidth, panel += pitch)
       add_step<Product, false>(rows, k * step, panel, sum);
     if constexpr (Product::kWidth == 2)

@@ -12,6 +12,7 @@ namespace saccade {
 namespace {
 
 constexpr std::int64_t kChunk = 16 * kConvRows;  // results whose sums wait together
+constexpr std::int64_t kHeld = 1 << 19;          // bytes that a second-level cache holds beside others
 
 template <class T>
 using AccumulatorOf = decltype(to_float(T{}));
@@ -36,6 +37,8 @@ class Gemm {
         packed_(static_cast<const A*>(packed)),
         out_(out.ptr<T>()),
         residual_(affine.residual ? affine.residual->ptr<const T>() : nullptr),
+        far_cells_(source.numel() * static_cast<std::int64_t>(sizeof(T)) > kHeld),
+        far_results_(out.numel() * static_cast<std::int64_t>(sizeof(T)) > kHeld),
         run_(neighbouring_taps(problem)),
         steps_{depth_, run_, width} {
     for (std::int64_t t = 0; t < grid_.taps; ++t) {
@@ -47,12 +50,16 @@ class Gemm {
 
   void run() const {
     const std::int64_t results = problem_.images * grid_.results(), chunks = (results + kChunk - 1) / kChunk;
-    const std::int64_t units = problem_.groups * panels_.count() * chunks;
+    const std::int64_t panels = panels_.count(), units = problem_.groups * panels * chunks;
+    // Weights that stay in the cache meet all of a chunk's cells in turn; else each panel of them meets all chunks.
+    const bool chunk_by_chunk = panels_.padded() * steps_.whole() * static_cast<std::int64_t>(sizeof(A)) <= kHeld;
     parallel_for(units, conv_grain(kChunk * panels_.most * depth_.whole()), [&](std::int64_t begin, std::int64_t end) {
       Buffers buffers(*this);
       for (std::int64_t unit = begin; unit < end; ++unit) {
-        const std::int64_t first = unit % chunks * kChunk, panel = unit / chunks % panels_.count();
-        chunk(unit / chunks / panels_.count(), panel, first, std::min(results, first + kChunk), buffers);
+        const std::int64_t of_group = unit % (panels * chunks);
+        const std::int64_t panel = chunk_by_chunk ? of_group % panels : of_group / chunks;
+        const std::int64_t first = (chunk_by_chunk ? of_group / panels : of_group % chunks) * kChunk;
+        chunk(unit / (panels * chunks), panel, first, std::min(results, first + kChunk), buffers);
       }
     });
   }
@@ -92,6 +99,7 @@ class Gemm {
           for_each_tile(first, last, [&](std::int64_t r, std::int64_t count) {
             const bool inside = find_cells(next, count, t, taps, group * depth_.channels + c, buffers);
             tile.offsets = inside ? offsets_.data() + t / run_ : nullptr;
+            tile.ahead = inside && far_cells_ && grid_.taps == 1 ? count * grid_.step_x * problem_.channels : 0;
             tile.count = count, tile.sums = sums(r);
             if (offset + channels * taps < whole) return multiply(tile, buffers);
             finish(group, panel, r, tile, buffers);
@@ -196,7 +204,8 @@ class Gemm {
                                    residual_ ? residual : nullptr,
                                    out,
                                    nullptr,
-                                   affine_.activation};
+                                   affine_.activation,
+                                   far_results_};
     if constexpr (kInPlace) {
       if (affine_.activation == Activation::kNone || affine_.activation == Activation::kRelu) {
         tile.finish = &outputs;
@@ -226,6 +235,7 @@ class Gemm {
   const A* packed_;
   T* out_;
   const T* residual_;
+  const bool far_cells_, far_results_;
   const std::int64_t run_;
   const ConvSteps steps_;
   std::vector<std::int64_t> offsets_;                             // of each run of taps from a result's own place

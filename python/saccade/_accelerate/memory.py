@@ -16,10 +16,11 @@ from torch import Tensor
 __all__ = ["Memory"]
 
 _LARGE = 4 << 20  # bytes; what is smaller, malloc keeps
+_CALLS = 16  # a part of a network may run once for each of a pyramid's maps
 
 
 class Memory:
-    """Pieces of memory, each used again once no tensor is left that shows it; those that two calls in a row did not
+    """Pieces of memory, each used again once no tensor is left that shows it; those that many calls in a row did not
     need are let go."""
 
     def __init__(self) -> None:
@@ -44,18 +45,24 @@ class Memory:
                 for i, (used, piece) in enumerate(self._pieces)
                 if size <= piece.nbytes() <= 2 * size and _is_free(piece)
             ]
-            piece = self._pieces.pop(min(fitting)[2])[1] if fitting else torch.UntypedStorage(size)
+            piece = self._pieces.pop(min(fitting)[2])[1] if fitting else torch.UntypedStorage(_rounded(size))
             self._pieces.append((self._calls, piece))
             return piece
 
     def end_call(self) -> None:
         """Let go what was not needed for long."""
         with self._lock:
-            self._pieces = [(used, piece) for used, piece in self._pieces if used >= self._calls - 1]
+            self._pieces = [(used, piece) for used, piece in self._pieces if used > self._calls - _CALLS]
             self._calls += 1
 
     def __reduce__(self) -> Any:
         return Memory, ()  # a copy starts with nothing
+
+
+def _rounded(size: int) -> int:
+    """Up to three significant bits, so that images of nearly one size share their pieces."""
+    unit = 1 << max(size.bit_length() - 3, 0)
+    return -(-size // unit) * unit
 
 
 def _is_free(piece: torch.UntypedStorage) -> bool:
