@@ -81,8 +81,13 @@ def astronaut(width: int = 512, height: int = 512) -> NDArray[np.uint8]:
 
 
 def with_statistics(model: Any) -> Any:
-    """The network, its batch norms given statistics that keep the values of random weights in range."""
+    """The network, its batch norms given statistics that keep the values of random weights in range; heads that start at
+    zero, which would hide any difference, are drawn."""
+    from torch import nn
+
     for module in model.modules():
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.xavier_normal_(module.weight)
         if hasattr(module, "running_var"):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)

@@ -30,6 +30,7 @@ class Model:
 MODELS = [
     Model("resnet", "resnet50", 224, 1, 2.2),
     Model("resnet", "resnet50", 224, 8),
+    Model("vision_transformer", "vit_b_16", 224),
     Model("segmentation", "fcn_resnet50", 520, 1, 2.2),
     Model("detection", "fasterrcnn_resnet50_fpn", 800, 1, 2.5),
     Model("detection", "maskrcnn_resnet50_fpn", 800, 1, 3.0),
@@ -64,7 +65,7 @@ def _work(described: Model) -> Work:
     if detection := described.family == "detection":
         # Random weights find nothing certain: a few boxes, so that the mask head has a photo's work and no more.
         size = {"min_size": described.side, "max_size": described.side, "box_detections_per_img": 20}
-    backbone = {} if described.family == "resnet" else {"weights_backbone": None}
+    backbone = {"weights_backbone": None} if described.family in ("segmentation", "detection") else {}
     model = _data.with_statistics(getattr(family, described.name)(weights=None, **backbone, **size).eval())
     image = torch.rand(described.batch, 3, described.side, described.side)
     inputs = [image[0]] if detection else image

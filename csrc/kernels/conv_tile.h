@@ -1,7 +1,10 @@
 // The product of a tile: six rows by four registers of columns (two without AVX-512, which has half as many), every sum
 // in a register over the whole depth. A step loads a row of the panel and broadcasts one cell of each row of the tile:
 // 24 multiply-adds for ten loads, and 256 bytes of the panel, which L2 supplies. Panels are blocked by the caller so
-// that one stays in L2 over many tiles.
+// that one stays in L2 over many tiles. Cells and outputs of large maps come from memory, which the processor does not
+// foresee (a tile reads six rows and writes short pieces of six others): they are asked for a tile ahead. Measured on a
+// Zen 5, 1x1, GFLOP/s without and with: 256 -> 64 at 200x200 157 and 230, 64 -> 256 with a residual 160 and 195, of 260.
+// For the cells of Winograd's products, which the caches hold, it costs a twentieth and gains nothing.
 //
 // Product says what a step is: E, the type of the rows' elements; kWidth, how many of them it takes; cell(p), those at
 // p in every lane; multiply_add(a, b, sum); and where kWidth is 2, last_cell(p), the one at p and a zero.
