@@ -81,8 +81,10 @@ def astronaut(width: int = 512, height: int = 512) -> NDArray[np.uint8]:
 
 
 def with_statistics(model: Any) -> Any:
-    """The network, its batch norms given statistics that keep the values of random weights in range. Heads that start at
-    zero are drawn: they would hide any difference."""
+    """The network, its batch norms given statistics that keep the values of random weights in range.
+
+    Heads that start at zero, which would hide any difference, are drawn.
+    """
     from torch import nn
 
     for module in model.modules():
