@@ -244,9 +244,17 @@ class Shuffle {
       if constexpr (std::is_same_v<T, A>)
         if (direct) out[i] = target + tile.places[i] + first;
     }
-    const ConvFinish<A> results = {
-        product.sums, product.pitch, tile.count, columns,           scale_.data() + channel, shift_.data() + channel,
-        nullptr,      out,           nullptr,    affine_.activation};
+    const ConvFinish<A> results = {product.sums,
+                                   product.pitch,
+                                   tile.count,
+                                   columns,
+                                   scale_.data() + channel,
+                                   shift_.data() + channel,
+                                   nullptr,
+                                   out,
+                                   nullptr,
+                                   affine_.activation,
+                                   direct};
     if (affine_.activation == Activation::kNone || affine_.activation == Activation::kRelu) {
       product.finish = &results;
       kernels_.multiply(product);
