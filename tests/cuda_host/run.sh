@@ -13,7 +13,7 @@ cmake --build "$dir" --target _cuda_host cuda_host_harness | tail -n 1
 if [[ $# -eq 0 ]]; then
   set -- tests/cuda_host
   for binding in cuda/bind/*.cpp; do
-    for tests in tests/ops/test_{,*_}"$(basename "$binding" .cpp)"{,_backward,_errors}.py; do
+    for tests in tests/ops/test_{,*_}"$(basename "$binding" .cpp)"{,_backward,_errors,_out}.py; do
       [[ ! -f $tests ]] || set -- "$@" "$tests"
     done
   done

@@ -13,6 +13,7 @@ import saccade
 from saccade._accelerate import memory, runtime
 from saccade._accelerate.memory import Memory
 from tests.util.networks import Net, same
+from tests.util.tolerance import assert_close
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_pieces_fit_and_are_let_go(large):
     del first
     assert kept.channels_last(torch.float32, [1, 5, 4, 4]).untyped_storage().data_ptr() == storage.data_ptr()
     assert kept.channels_last(torch.float32, [1, 2, 4, 4]).untyped_storage().data_ptr() != storage.data_ptr()
-    for _ in range(memory._CALLS):
+    for _ in range(memory._CALLS + 1):
         assert kept._pieces
         kept.end_call()
     assert not kept._pieces
@@ -133,6 +134,23 @@ def test_threads(large):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize(("size", "outs"), [((1, 1), 5), ((3, 1), 2), ((4, 6), 1), ((1, 7), 1)])
+def test_narrow_results(size, outs, large):
+    model = nn.Sequential(nn.Conv2d(4, outs, 1), nn.ReLU(), nn.Conv2d(outs, 3, 1)).eval()
+    x = torch.randn(2, 4, *size)
+    same(saccade.accelerate(model)(x), model(x).detach())
+
+
+def test_autocast(large):
+    model = Net(lambda m, x: m.act(m.conv(m.act(m.conv2(m.conv(x)))) + m.conv(x)))
+    x = torch.randn(1, 4, 6, 6)
+    fast = saccade.accelerate(model)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = fast(x), model(x)
+    assert ours.dtype == theirs.dtype
+    assert_close(ours, theirs.double(), "reduction")
 
 
 def test_gradients_of_inputs(large):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -59,9 +58,9 @@ def conv2d(
     def run(residual: Any, activation: Activation) -> Tensor:
         fused = {**sizes, "scale": scale, "shift": shift, "residual": residual, "activation": activation}
         if ours and in_place and residual is not None and _is_overwritable(residual):
-            return conv2d_fused_out(lambda _: residual, input, weight, bias, **fused)
+            return conv2d_fused_out(lambda *_: residual, input, weight, bias, **fused)
         if ours and memory is not None:
-            return conv2d_fused_out(partial(memory.channels_last, input.dtype), input, weight, bias, **fused)
+            return conv2d_fused_out(memory.channels_last, input, weight, bias, **fused)
         return ops.conv2d_fused(input, weight, bias, **fused)
 
     return _with_residual(run, residual, activation)

@@ -123,7 +123,7 @@ def conv2d_fused(
 
 
 def conv2d_fused_out(
-    out: Callable[[list[int]], Tensor],
+    out: Callable[[torch.dtype, list[int]], Tensor],
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -137,12 +137,14 @@ def conv2d_fused_out(
     residual: Tensor | None = None,
     activation: Activation = None,
 ) -> Tensor:
-    """As :func:`conv2d_fused`, into the tensor that ``out`` gives for a shape: it lies as ``input`` does, and is not
-    part of it; with one group it may be the residual. Without gradients."""
+    """As :func:`conv2d_fused`, into the tensor that ``out`` gives for a dtype and a shape. Without gradients.
+
+    That tensor lies as ``input`` does, and is not part of it; with one group it may be the residual.
+    """
     batch, weight, bias, packed, *sizes = _arguments(
         "conv2d_fused", input, weight, bias, stride, padding, dilation, groups, None
     )
-    result = out(output_shape(batch, weight, *sizes[:3]))
+    result = out(batch.dtype, output_shape(batch, weight, *sizes[:3]))
     further = scale, shift, residual, ACTIVATIONS[activation], result
     call(torch.ops.saccade._conv2d_fused_out, batch, weight, bias, packed, *sizes, *further)
     return result
