@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import saccade
 from saccade._accelerate import memory, runtime
@@ -105,6 +106,21 @@ def test_small_results_are_malloc_s():
     kept = Memory()
     kept.channels_last(torch.float32, [1, 8, 4, 4])
     assert not kept._pieces
+
+
+def test_dispatch_modes_see_results(large):
+    fast = saccade.accelerate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval())
+    seen = []
+
+    class Mode(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    with Mode():
+        fast(torch.randn(1, 3, 8, 8))
+    assert "conv2d_fused.default" in seen
+    assert "_conv2d_fused_out.default" not in seen
 
 
 def test_copies_and_pickles(large):

@@ -133,8 +133,11 @@ def add_enlarged(input: Tensor, coarse: Tensor, size: Any) -> Tensor:
 
 
 def _is_overwritable(value: Tensor, others: tuple[Tensor | None, ...] = ()) -> bool:
-    """Whether a value that nothing reads later may be written over: on the CPU, channels_last, without gradients."""
+    """Whether a value that nothing reads later may be written over: on the CPU, channels_last, without gradients, and
+    where nobody follows the operators from result to result (tracing, torch.func, dispatch modes)."""
     if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    if torch._C._len_torch_dispatch_stack() > 0:
         return False
     tensors = [tensor for tensor in (value, *others) if tensor is not None]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
