@@ -171,9 +171,11 @@ def _from_function(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
 def _take_flattening(graph: fx.Graph, node: fx.Node, modules: Modules) -> None:
     """Give a fully connected layer the maps that were flattened for it alone."""
     before = node.args[0]
-    if isinstance(before, fx.Node) and len(before.users) == 1 and flattened(before, modules) is not None:
+    if not isinstance(before, fx.Node) or len(before.users) > 1:
+        return
+    if (maps := flattened(before, modules)) is not None:
         with graph.inserting_before(node):
-            call = graph.call_function(runtime.linear_of_maps, (flattened(before, modules), *node.args[1:]))
+            call = graph.call_function(runtime.linear_of_maps, (maps, *node.args[1:]))
         _replace(graph, [before, node], call)
 
 

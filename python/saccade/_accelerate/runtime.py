@@ -53,15 +53,15 @@ def conv2d(
     input = channels_last(input)
     scale, shift = (None, None) if norm is None else folded_batch_norm(*norm)
     sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    ours = memory is not None and _is_overwritable(input, (weight, bias, scale, shift))
+    if memory is not None and not _is_overwritable(input, (weight, bias, scale, shift)):
+        memory = None
 
     def run(residual: Any, activation: Activation) -> Tensor:
         fused = {**sizes, "scale": scale, "shift": shift, "residual": residual, "activation": activation}
-        if ours and in_place and residual is not None and _is_overwritable(residual):
-            return conv2d_fused_out(lambda *_: residual, input, weight, bias, **fused)
-        if ours and memory is not None:
-            return conv2d_fused_out(memory.channels_last, input, weight, bias, **fused)
-        return ops.conv2d_fused(input, weight, bias, **fused)
+        if memory is None:
+            return ops.conv2d_fused(input, weight, bias, **fused)
+        over = in_place and residual is not None and _is_overwritable(residual)
+        return conv2d_fused_out((lambda *_: residual) if over else memory.channels_last, input, weight, bias, **fused)
 
     return _with_residual(run, residual, activation)
 
